@@ -1,0 +1,1 @@
+"""The cron backend: a scheduled function calls `trigger(payload)`, and nothing polls."""

@@ -1,0 +1,1 @@
+"""The table backend: a Postgres queue and run ledger, polled by executors."""

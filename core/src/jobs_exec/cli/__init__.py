@@ -1,0 +1,1 @@
+"""The command `jobs-exec`, one command group a file."""

@@ -1,0 +1,1 @@
+"""The executor: one background role a file."""

@@ -1,0 +1,1 @@
+"""What tests of handlers, backends and stores build on."""

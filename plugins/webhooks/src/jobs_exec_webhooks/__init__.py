@@ -1,0 +1,1 @@
+"""Signed webhook delivery: the job type `webhook.deliver`."""

@@ -1,0 +1,201 @@
+"""Enqueueing from an application: one statement, in its own transaction or in yours.
+
+`Client` is async. `SyncClient` works in a sync connection that the caller passes, with one execute: no hidden
+loop, no hidden thread. Both prepare envelopes the same way and return `Receipt`s in input order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from jobs_exec.contracts.backend import Capability, QueueBackend
+from jobs_exec.contracts.operator import TypeRecord
+from jobs_exec.envelope import Envelope, seconds
+from jobs_exec.errors import CapabilityMissing
+from jobs_exec.job import NewJob, Receipt
+from jobs_exec.preparing import prepare, require, unregistered
+
+if TYPE_CHECKING:
+    from jobs_exec.host import Host
+
+
+class EnqueueOptions(TypedDict, total=False):
+    """Options of one job. `delay` is a timedelta or seconds, `run_at` and `expires_at` are aware times."""
+
+    data: Any
+    key: str | None
+    priority: int
+    run_at: datetime | None
+    delay: timedelta | float | None
+    max_attempts: int | None
+    expires_at: datetime | None
+    trace: str | None
+
+
+def envelope(org_id: str, type: str, options: EnqueueOptions) -> Envelope:
+    """The validated envelope of one call; raises `InvalidJob` naming the field."""
+    given: dict[str, Any] = dict(options)
+    if given.get("delay") is not None:
+        given["delay"] = seconds(given["delay"])
+    if given.get("data") is None:
+        given["data"] = {}
+    return Envelope(org_id, type, **given)
+
+
+class _Preparer:
+    """Turns envelopes into jobs with the types of the process and, only where needed, those of the backend."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._known: dict[str, TypeRecord] = {}
+
+    def jobs(self, envelopes: Sequence[Envelope], allow_unregistered: bool) -> list[NewJob]:
+        """Raises `InvalidJob` for the first envelope that breaks a rule; nothing was written then."""
+        host, backend = self._host, self._host.backend
+        for each in envelopes:
+            require(backend.name, backend.capabilities, each)
+        return [
+            prepare(each, host.job_types, self._known, host.policy, allow_unregistered=allow_unregistered)
+            for each in envelopes
+        ]
+
+    def needs_lookup(self, envelopes: Sequence[Envelope]) -> bool:
+        """True when a type is known neither here nor from an earlier look-up."""
+        return unregistered((e for e in envelopes if e.type not in self._known), self._host.job_types)
+
+    def learn(self, known: Mapping[str, TypeRecord]) -> None:
+        """Keeps what the backend has announced."""
+        self._known.update(known)
+
+
+class Client:
+    """Enqueues jobs; made by `Client.open`, safe to share between tasks."""
+
+    def __init__(self, host: Host) -> None:
+        self.backend: QueueBackend = host.backend
+        self._preparer = _Preparer(host)
+        self._touched: set[str] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, overrides: Mapping[str, str] | None = None, *, host: Host | None = None
+    ) -> AsyncIterator[Client]:
+        """A connected client, closed at the end of the block.
+
+        `overrides` are settings by name (``{"JOB_QUEUE_BACKEND": "table"}``). Raises `ConfigurationError`,
+        `BackendUnavailable` or `SchemaMismatch`.
+        """
+        client = cls(host or _client_host(overrides))
+        await client.backend.open()
+        try:
+            yield client
+        finally:
+            await client.backend.close()
+
+    async def enqueue(
+        self,
+        *,
+        org_id: str,
+        type: str,
+        allow_unregistered: bool = False,
+        connection: object | None = None,
+        **options: Unpack[EnqueueOptions],
+    ) -> Receipt:
+        """Enqueues one job of `org_id`, in the caller's `connection` (a transaction of theirs) when one is passed.
+
+        Raises `InvalidJob` naming the field, `EnqueueConflict` (run the transaction again), `BackendUnavailable`.
+        """
+        one = envelope(org_id, type, options)
+        (receipt,) = await self.enqueue_many([one], allow_unregistered=allow_unregistered, connection=connection)
+        return receipt
+
+    async def enqueue_many(
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        allow_unregistered: bool = False,
+        connection: object | None = None,
+    ) -> list[Receipt]:
+        """Enqueues all of `envelopes` or, when one is refused, none; receipts in input order."""
+        _check_connection(self.backend, connection)
+        if self._preparer.needs_lookup(envelopes):
+            self._preparer.learn(await self.backend.known_types(connection))
+        jobs = self._preparer.jobs(envelopes, allow_unregistered)
+        receipts = await self.backend.enqueue(jobs, connection)
+        await self._hint({job.queue for job in jobs}, connection)
+        return receipts
+
+    async def _hint(self, queues: set[str], connection: object | None) -> None:
+        """Wakes executors after our own commit; a transaction of the caller's is found by polling."""
+        if connection is None and queues:
+            await self.backend.wake(sorted(queues))
+        else:
+            self._touched |= queues
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """A connection in a transaction that commits at the end of the block and then wakes executors.
+
+        Pass it to `enqueue(connection=...)` beside your own statements.
+        """
+        async with self.backend.transaction() as connection:
+            yield connection
+        touched, self._touched = self._touched, set()
+        if touched:
+            await self.backend.wake(sorted(touched))
+
+    async def wake(self, queue: str = "default") -> None:
+        """Hints that `queue` has new jobs, after the commit of a transaction of your own."""
+        await self.backend.wake([queue])
+
+
+class SyncClient:
+    """Enqueues in the caller's sync connection; needs the capability ``transactional_enqueue``."""
+
+    def __init__(self, host: Host) -> None:
+        self.backend: QueueBackend = host.backend
+        self._preparer = _Preparer(host)
+
+    @classmethod
+    @contextmanager
+    def open(cls, overrides: Mapping[str, str] | None = None, *, host: Host | None = None) -> Iterator[SyncClient]:
+        """A client for sync code; it holds no connection of its own."""
+        yield cls(host or _client_host(overrides))
+
+    def enqueue(
+        self,
+        *,
+        org_id: str,
+        type: str,
+        connection: object,
+        allow_unregistered: bool = False,
+        **options: Unpack[EnqueueOptions],
+    ) -> Receipt:
+        """`Client.enqueue` in the caller's sync `connection`."""
+        one = envelope(org_id, type, options)
+        (receipt,) = self.enqueue_many([one], connection=connection, allow_unregistered=allow_unregistered)
+        return receipt
+
+    def enqueue_many(
+        self, envelopes: Sequence[Envelope], *, connection: object, allow_unregistered: bool = False
+    ) -> list[Receipt]:
+        """`Client.enqueue_many` in the caller's sync `connection`."""
+        _check_connection(self.backend, connection)
+        if self._preparer.needs_lookup(envelopes):
+            self._preparer.learn(self.backend.known_types_sync(connection))
+        return self.backend.enqueue_sync(self._preparer.jobs(envelopes, allow_unregistered), connection)
+
+
+def _check_connection(backend: QueueBackend, connection: object | None) -> None:
+    if connection is not None and Capability.TRANSACTIONAL_ENQUEUE not in backend.capabilities:
+        raise CapabilityMissing(backend.name, Capability.TRANSACTIONAL_ENQUEUE, "enqueue without connection=")
+
+
+def _client_host(overrides: Mapping[str, str] | None) -> Host:
+    from jobs_exec.host import Purpose, build_host
+
+    return build_host(overrides or {}, for_=Purpose.CLIENT)
