@@ -148,7 +148,7 @@ class CapabilityMissing(JobsError, RuntimeError):
     """A call needs what the selected backend does not do."""
 
     def __init__(self, backend: str, capability: str, hint: str = "") -> None:
-        super().__init__(f"the {backend!r} backend has no capability {capability!r}{'; ' + hint if hint else ''}")
+        super().__init__(f"the {backend!r} backend has no capability '{capability}'{'; ' + hint if hint else ''}")
         self.backend = backend
         self.capability = capability
 
