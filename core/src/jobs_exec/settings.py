@@ -157,7 +157,7 @@ class SettingsLoader:
         found = {name: self._find(cls, name, info) for name, info in cls.model_fields.items()}
         values = {_input_name(name, cls.model_fields[name]): hit[2] for name, hit in found.items() if hit}
         try:
-            return cls(**values)
+            return cls(_env_ignore_empty=True, **values)
         except ValidationError as error:
             raise _configuration_error(cls, found, error) from None
 
