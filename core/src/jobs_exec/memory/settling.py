@@ -1,0 +1,66 @@
+"""How an attempt ends in memory: fenced by (job id, token), one move for each action."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from jobs_exec.contracts.backend import Settled
+from jobs_exec.job import Action, JobState, RunStatus, Settlement
+from jobs_exec.memory.tables import Key, Row, Tables
+
+
+def settle(tables: Tables, batch: Sequence[Settlement]) -> Settled:
+    """Writes those of `batch` whose token still names the running attempt."""
+    return Settled(frozenset(each.ref for each in batch if _settle(tables, each)))
+
+
+def _settle(tables: Tables, settlement: Settlement) -> bool:
+    row = tables.queue.get(settlement.ref.job_id)
+    if row is None or row.state is not JobState.RUNNING or row.token != settlement.ref.token:
+        return False
+    if settlement.action is Action.RETRY and row.attempts >= row.job.max_attempts:
+        _end(tables, row, RunStatus.DEAD, settlement)
+    elif settlement.action.terminal:
+        _end(tables, row, RunStatus(settlement.action.value), settlement)
+    else:
+        _leave(tables, row, settlement)
+    return True
+
+
+def _end(tables: Tables, row: Row, status: RunStatus, settlement: Settlement) -> None:
+    if status is not RunStatus.SUCCEEDED:
+        _remember(tables, row, settlement)
+    run = tables.end(row, status, result=settlement.result, reason=settlement.reason, of=settlement.of)
+    if status is RunStatus.SUCCEEDED and settlement.key_ttl is not None:
+        expires = run.finished_at + timedelta(seconds=settlement.key_ttl)
+        tables.keys[row.job.run_hash] = Key(run.ref, expires)
+
+
+def _leave(tables: Tables, row: Row, settlement: Settlement) -> None:
+    """Back into the queue; a failure spends the attempt, every other action returns it."""
+    now = tables.now()
+    later = now + timedelta(seconds=settlement.delay)
+    failed = settlement.action is Action.RETRY
+    if failed:
+        _remember(tables, row, settlement)
+    if settlement.action is not Action.GIVE_BACK:
+        # It ran to an end of its own making, so it did not take its executor down.
+        row.suspect = False
+    ready = settlement.action is Action.GIVE_BACK and settlement.delay <= 0
+    row.leave_attempt(JobState.READY if ready else JobState.SCHEDULED, later, returned=not failed)
+    if settlement.action is Action.HOLD:
+        row.hold("org", now)
+
+
+def _remember(tables: Tables, row: Row, settlement: Settlement) -> None:
+    if settlement.error is None and settlement.reason is None:
+        return
+    row.errors.append(
+        {
+            "attempt": row.attempts,
+            "at": tables.now().isoformat(),
+            "reason": settlement.reason,
+            "error": settlement.error,
+        }
+    )
