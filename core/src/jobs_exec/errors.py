@@ -25,6 +25,7 @@ __all__ = [
     "MissingOrg",
     "PayloadTooLarge",
     "PluginError",
+    "PluginNotFound",
     "SchemaMismatch",
     "TransactionMisuse",
     "UndecodablePayload",
@@ -142,6 +143,15 @@ class PluginError(JobsError, RuntimeError):
             "Mend or uninstall them, exclude them with JOB_PLUGINS_DENY, or start with --tolerate-broken-plugins."
         )
         self.problems = tuple(problems)
+
+
+class PluginNotFound(JobsError, LookupError):
+    """No installed plugin has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.near = near_matches(name, known)
+        super().__init__(f"no plugin {name!r} is installed.{_hint(self.near)} See `jobs-exec plugins list`")
+        self.name = name
 
 
 class CapabilityMissing(JobsError, RuntimeError):
