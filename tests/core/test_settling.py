@@ -1,0 +1,133 @@
+"""The settle buffer against the memory backend: batches, outages, busy rows, lost attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from jobs_exec.contracts import Policy, Settled
+from jobs_exec.errors import BackendUnavailable
+from jobs_exec.executor.settling import Settler, SettleRules
+from jobs_exec.job import Action, Settlement
+from jobs_exec.memory import MemoryBackend
+from jobs_exec.testing.backend_contract import Driver, new_job, succeed
+from jobs_exec.testing.harness import MemoryHarness
+
+
+class Recording(MemoryBackend):
+    """The memory backend with the sizes of its settles, outages on demand, and rows that are locked once."""
+
+    def __init__(self) -> None:
+        super().__init__(Policy())
+        self.sizes: list[int] = []
+        self.outages = 0
+        self.locked_once = False
+
+    async def settle(self, batch: Sequence[Settlement]) -> Settled:
+        if self.outages:
+            self.outages -= 1
+            raise BackendUnavailable("memory", "unplugged")
+        self.sizes.append(len(batch))
+        if self.locked_once:
+            self.locked_once = False
+            first, *rest = batch
+            settled = await super().settle(rest)
+            return Settled(settled.accepted, frozenset({first.ref}))
+        return await super().settle(batch)
+
+
+class Probe:
+    """A settler over a `Recording` backend with `jobs` running, and what it reported."""
+
+    def __init__(self, rules: SettleRules) -> None:
+        self.backend = Recording()
+        self.accepted: list[Settlement] = []
+        self.lost: list[Settlement] = []
+        self.settler = Settler(self.backend, rules, on_accepted=self.accepted.append, on_lost=self.lost.append)
+
+    async def running(self, count: int) -> list[Settlement]:
+        harness = MemoryHarness()
+        harness.backend = self.backend
+        driver = await Driver(harness).join()
+        await self.backend.enqueue([new_job("acme", {"n": n}) for n in range(count)])
+        return [succeed(job) for job in (await driver.claim(count)).jobs]
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.settler.run())
+            yield
+            await asyncio.wait_for(self.settler.flushed(), 10)
+            self.settler.stop()
+
+
+NOW = SettleRules(delay=0.0, outage=lambda failures: 0.0)
+
+
+async def test_what_ends_together_is_written_together() -> None:
+    probe = Probe(SettleRules(size=10, delay=60))
+    settlements = await probe.running(20)
+    async with probe.at_work():
+        for each in settlements:
+            probe.settler.put(each)
+    assert probe.backend.sizes == [10, 10]
+    assert len(probe.accepted) == 20
+
+
+async def test_a_small_batch_does_not_wait_longer_than_its_delay() -> None:
+    probe = Probe(SettleRules(size=10, delay=0.001))
+    (only,) = await probe.running(1)
+    async with probe.at_work():
+        probe.settler.put(only)
+    assert probe.accepted == [only]
+    assert probe.settler.unsettled == 0
+
+
+async def test_an_outage_keeps_the_batch_until_the_backend_is_back() -> None:
+    probe = Probe(NOW)
+    settlements = await probe.running(3)
+    probe.backend.outages = 4
+    async with probe.at_work():
+        for each in settlements:
+            probe.settler.put(each)
+    assert len(probe.accepted) == 3
+    assert probe.backend.outages == 0
+
+
+async def test_a_locked_row_is_sent_again_and_is_not_lost() -> None:
+    probe = Probe(NOW)
+    settlements = await probe.running(3)
+    probe.backend.locked_once = True
+    async with probe.at_work():
+        for each in settlements:
+            probe.settler.put(each)
+    assert sorted(each.ref.job_id for each in probe.accepted) == sorted(each.ref.job_id for each in settlements)
+    assert probe.lost == []
+
+
+async def test_an_attempt_of_somebody_else_is_reported_as_lost() -> None:
+    probe = Probe(NOW)
+    (mine,) = await probe.running(1)
+    await probe.backend.settle([Settlement(mine.ref, Action.GIVE_BACK)])
+    async with probe.at_work():
+        probe.settler.put(mine)
+    assert (probe.accepted, probe.lost) == ([], [mine])
+
+
+async def test_stopping_writes_what_is_left() -> None:
+    probe = Probe(SettleRules(size=10, delay=60))
+    settlements = await probe.running(3)
+    for each in settlements:
+        probe.settler.put(each)
+    probe.settler.stop()
+    await asyncio.wait_for(probe.settler.run(), 10)
+    assert len(probe.accepted) == 3
+
+
+async def test_what_waits_is_counted_for_backpressure() -> None:
+    probe = Probe(NOW)
+    settlements = await probe.running(3)
+    for each in settlements:
+        probe.settler.put(each)
+    assert probe.settler.unsettled == 3
