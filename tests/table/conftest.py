@@ -1,0 +1,31 @@
+"""Fixtures of the table backend's tests; every test that uses one runs on PostgreSQL 18 and on 15."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from databases import TEMPLATE, VERSIONS, Database, Server, fresh_database, make_template, running_server
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=[f"pg{version}" for version in VERSIONS])
+def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server of one version, with the template of `migrated` in it."""
+    version: int = request.param
+    with running_server(version, tmp_path_factory.mktemp(f"postgres-{version}")) as server:
+        make_template(server)
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    """An empty database."""
+    with fresh_database(postgres) as made:
+        yield made
+
+
+@pytest.fixture
+def migrated(postgres: Server) -> Iterator[Database]:
+    """A database with the schema in it."""
+    with fresh_database(postgres, TEMPLATE) as made:
+        yield made
