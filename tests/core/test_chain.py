@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -13,25 +12,27 @@ import pytest
 from jobs_exec import JobContext, job_type
 from jobs_exec.contracts import CallNext, Middleware
 from jobs_exec.executor.chain import fold
+from jobs_exec.executor.threads import Threads
 
 CTX = cast(JobContext, object())
 CURRENT: ContextVar[str] = ContextVar("current", default="nobody")
 
 
 @pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
+def threads() -> Iterator[Threads]:
+    pool = Threads(1)
+    yield pool
+    pool.close()
 
 
-async def test_an_async_handler_is_called_with_context_and_payload(threads: ThreadPoolExecutor) -> None:
+async def test_an_async_handler_is_called_with_context_and_payload(threads: Threads) -> None:
     async def handler(ctx: JobContext, data: dict[str, Any]) -> list[object]:
         return [ctx, data]
 
     assert await fold(job_type("t", handler), (), threads)(CTX, {"a": 1}) == [CTX, {"a": 1}]
 
 
-async def test_a_sync_handler_runs_in_a_thread_with_the_attempts_context(threads: ThreadPoolExecutor) -> None:
+async def test_a_sync_handler_runs_in_a_thread_with_the_attempts_context(threads: Threads) -> None:
     def handler(ctx: JobContext, data: dict[str, Any]) -> list[object]:
         return [threading.current_thread() is threading.main_thread(), CURRENT.get()]
 
@@ -39,14 +40,14 @@ async def test_a_sync_handler_runs_in_a_thread_with_the_attempts_context(threads
     assert await fold(job_type("t", handler), (), threads)(CTX, {}) == [False, "acme"]
 
 
-async def test_a_handler_may_take_the_context_alone(threads: ThreadPoolExecutor) -> None:
+async def test_a_handler_may_take_the_context_alone(threads: Threads) -> None:
     async def handler(ctx: JobContext) -> str:
         return "ran"
 
     assert await fold(job_type("t", handler, identity="none"), (), threads)(CTX, {}) == "ran"
 
 
-async def test_the_first_middleware_is_the_outermost_and_may_change_the_answer(threads: ThreadPoolExecutor) -> None:
+async def test_the_first_middleware_is_the_outermost_and_may_change_the_answer(threads: Threads) -> None:
     steps: list[str] = []
 
     def named(name: str) -> Middleware:
@@ -66,7 +67,7 @@ async def test_the_first_middleware_is_the_outermost_and_may_change_the_answer(t
     assert steps == ["outer in", "inner in", "inner out", "outer out"]
 
 
-async def test_a_middleware_may_answer_without_the_handler(threads: ThreadPoolExecutor) -> None:
+async def test_a_middleware_may_answer_without_the_handler(threads: Threads) -> None:
     async def stop(ctx: JobContext, call_next: CallNext) -> Any:
         return "stopped"
 

@@ -12,9 +12,19 @@ import pytest
 from jobs_exec import Cancel, Retry, Snooze, Success, job_type
 from jobs_exec.contracts import Policy
 from jobs_exec.errors import InvalidPayload, UndecodablePayload
-from jobs_exec.executor.outcomes import MAX_ERROR_BYTES, Ending, clean
+from jobs_exec.executor.outcomes import (
+    MAX_ERROR_BYTES,
+    GivenBack,
+    Raised,
+    TimedOut,
+    Unreadable,
+    clean,
+    error_text,
+    judge,
+    terms_of,
+)
 from jobs_exec.identity import Identity, new_job_id
-from jobs_exec.job import Action, ClaimedJob
+from jobs_exec.job import Action, ClaimedJob, Settlement
 
 
 async def handler(ctx: object, data: dict[str, Any]) -> None: ...
@@ -26,96 +36,98 @@ def job(*, attempt: int = 1, age: float = 0.0, identity: Identity = Identity.PAY
     )
 
 
-def ending(claimed: ClaimedJob | None = None, policy: Policy | None = None, **options: Any) -> Ending:
-    return Ending(claimed or job(), job_type("work", handler, **options), policy or Policy())
+def ended(ending: object, claimed: ClaimedJob | None = None, ran: float = 0.0, **options: Any) -> Settlement:
+    one = claimed or job()
+    return judge(one, one.ref, terms_of(job_type("work", handler, **options), Policy()), ending, ran)
 
 
 @pytest.mark.parametrize(
     ("returned", "stored"), [(None, None), ({"a": 1}, '{"a":1}'), ("é", '"é"'), (Success([1]), "[1]"), (False, "false")]
 )
 def test_a_json_value_is_the_stored_result_of_a_success(returned: object, stored: str | None) -> None:
-    settled = ending().of(returned)
+    settled = ended(returned)
     assert (settled.action, settled.result) == (Action.SUCCEED, stored)
 
 
 def test_a_success_suppresses_its_repetition_for_the_retention_or_the_types_own_time() -> None:
-    assert ending().of(None).key_ttl == Policy().runs_retention
-    assert ending(idempotency_ttl=60.0).of(None).key_ttl == 60.0
-    assert ending(job(identity=Identity.NONE)).of(None).key_ttl is None
+    assert ended(None).key_ttl == Policy().runs_retention
+    assert ended(None, idempotency_ttl=60.0).key_ttl == 60.0
+    assert ended(None, job(identity=Identity.NONE)).key_ttl is None
 
 
 @pytest.mark.parametrize("result", [math.nan, math.inf, object(), {1, 2}, "x" * 100_000])
 def test_a_result_that_cannot_be_stored_ends_its_job_and_is_not_run_again(result: object) -> None:
-    settled = ending().of(result)
+    settled = ended(result)
     assert (settled.action, settled.reason) == (Action.DEAD, "result")
 
 
-def test_a_result_with_nul_or_a_lone_surrogate_is_stored_escaped() -> None:
-    text = ending().of({"a": "\0\ud800"}).result
+def test_a_result_with_nul_or_a_lone_surrogate_is_stored_written_out() -> None:
+    text = ended({"a": "\0\ud800"}).result
     assert text is not None
     assert text.encode().isascii()
-    assert json.loads(text) == {"a": "\0\ud800"}
+    # jsonb takes neither of them, not even escaped.
+    assert json.loads(text) == {"a": "\\u0000\\ud800"}
 
 
 def test_a_failure_is_tried_again_after_the_backoff_of_its_type() -> None:
-    settled = ending(job(attempt=3), backoff=lambda attempt: attempt * 10.0).of_error(ValueError("boom"))
+    settled = ended(Raised(ValueError("boom")), job(attempt=3), backoff=lambda attempt: attempt * 10.0)
     assert (settled.action, settled.reason, settled.delay) == (Action.RETRY, "failed", 30.0)
     assert settled.error is not None
-    assert settled.error.endswith("ValueError: boom")
+    assert settled.error.startswith("ValueError: boom")
 
 
 def test_the_last_attempt_that_fails_ends_the_job() -> None:
-    assert ending(job(attempt=5)).of_error(ValueError()).action is Action.DEAD
+    assert ended(Raised(ValueError()), job(attempt=5)).action is Action.DEAD
 
 
 @pytest.mark.parametrize("failed", [Retry(1.0), {"success": False}, Snooze(60)])
 def test_a_job_that_goes_on_failing_past_its_age_is_dead(failed: object) -> None:
-    settled = ending(job(age=Policy().max_age + 1)).of(failed)
+    settled = ended(failed, job(age=Policy().max_age + 1))
     assert (settled.action, settled.reason) == (Action.DEAD, "max_age")
 
 
 def test_retry_says_when_and_why() -> None:
-    settled = ending().of(Retry(12.0, "rate limited"))
+    settled = ended(Retry(12.0, "rate limited"))
     assert (settled.action, settled.delay, settled.error) == (Action.RETRY, 12.0, "rate limited")
 
 
 def test_snooze_comes_back_later() -> None:
-    settled = ending().of(Snooze(90))
+    settled = ended(Snooze(90))
     assert (settled.action, settled.delay) == (Action.SNOOZE, 90)
 
 
 def test_cancel_ends_the_job_with_its_reason() -> None:
-    settled = ending().of(Cancel("customer left"))
+    settled = ended(Cancel("customer left"))
     assert (settled.action, settled.error) == (Action.CANCEL, "customer left")
 
 
 @pytest.mark.parametrize("value", [{"success": False, "error": "no"}, {"success": False, "message": "no"}])
 def test_a_result_that_says_it_failed_is_a_failure(value: dict[str, Any]) -> None:
-    settled = ending().of(value)
+    settled = ended(value)
     assert (settled.action, settled.error) == (Action.RETRY, "no")
 
 
 def test_a_payload_nobody_can_read_is_dead_at_once() -> None:
-    settled = ending().of_error(UndecodablePayload("data: is not JSON that can be read"))
+    settled = ended(Unreadable(UndecodablePayload("data: is not JSON that can be read")))
     assert (settled.action, settled.reason) == (Action.DEAD, "payload")
 
 
 def test_a_payload_this_version_does_not_take_is_an_ordinary_failure() -> None:
-    assert ending().of_error(InvalidPayload("data.x: missing")).action is Action.RETRY
+    assert ended(Unreadable(InvalidPayload("data.x: missing"))).action is Action.RETRY
 
 
 def test_a_timeout_is_a_failure_of_its_own_name() -> None:
-    settled = ending(timeout=2.0).timed_out()
+    settled = ended(TimedOut(), timeout=2.0)
     assert (settled.action, settled.reason) == (Action.RETRY, "timeout")
     assert "2 seconds" in str(settled.error)
 
 
 def test_what_ends_a_process_ends_only_the_attempt() -> None:
-    assert ending().of_error(SystemExit(3)).action is Action.RETRY
+    assert ended(Raised(SystemExit(3))).action is Action.RETRY
 
 
 def test_a_backoff_that_fails_is_replaced_by_the_default() -> None:
-    settled = ending(backoff=lambda attempt: 1 / 0).of_error(ValueError())
+    settled = ended(Raised(ValueError()), backoff=lambda attempt: 1 / 0)
     assert 0 <= settled.delay <= 2
 
 
@@ -124,11 +136,32 @@ def test_an_exception_that_cannot_be_printed_still_settles() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert ending().of_error(Mute()).action is Action.RETRY
+    assert ended(Raised(Mute())).action is Action.RETRY
 
 
 def test_error_texts_are_bounded_and_clean() -> None:
     assert clean("a\0b\ud800") == "a\\u0000b\\ud800"
-    long = clean("é" * 20_000 + "the end")
+    long = clean("the beginning " + "é" * 20_000)
     assert len(long.encode()) <= MAX_ERROR_BYTES
-    assert long.endswith("the end")
+    assert long.startswith("the beginning")
+
+
+def test_an_error_text_keeps_what_was_said_and_where_however_long_it_is() -> None:
+    def deep() -> None:
+        raise ValueError("the beginning " + "x" * 20_000)
+
+    with pytest.raises(ValueError, match="the beginning") as raised:
+        deep()
+    text = error_text(raised.value)
+    assert len(text.encode()) <= MAX_ERROR_BYTES
+    assert text.startswith("ValueError: the beginning")
+    assert text.endswith("deep")
+
+
+def test_an_attempt_that_was_given_back_counts_nothing() -> None:
+    settled = ended(GivenBack(3.0), job(attempt=5, age=Policy().max_age + 1))
+    assert (settled.action, settled.delay, settled.error) == (Action.GIVE_BACK, 3.0, None)
+
+
+def test_the_time_an_attempt_took_counts_towards_the_age() -> None:
+    assert ended(Raised(ValueError()), job(age=Policy().max_age - 10), ran=11).reason == "max_age"

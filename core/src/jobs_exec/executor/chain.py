@@ -6,25 +6,23 @@ the context variables of the attempt.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor as ThreadPool
-from contextvars import copy_context
 from typing import Any, TypeAlias
 
 from jobs_exec.contracts.handler import CallNext, JobContext, JobType, Middleware
+from jobs_exec.executor.threads import Threads
 
 Call: TypeAlias = Callable[[JobContext, Any], Awaitable[Any]]
 """The whole chain of one job type: from context and decoded payload to what the handler returned."""
 
 
-def fold(made: JobType, middleware: Sequence[Middleware], threads: ThreadPool) -> Call:
+def fold(made: JobType, middleware: Sequence[Middleware], threads: Threads) -> Call:
     """The chain for `made`; without middleware it is the handler itself."""
     handler = _handler(made, threads)
     return _wrapped(handler, tuple(middleware)) if middleware else handler
 
 
-def _handler(made: JobType, threads: ThreadPool) -> Call:
+def _handler(made: JobType, threads: Threads) -> Call:
     function: Callable[..., Any] = made.handler if made.takes_payload else _without_payload(made.handler)
     return function if made.is_async else _in_thread(function, threads)
 
@@ -36,10 +34,9 @@ def _without_payload(handler: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _in_thread(function: Callable[..., Any], threads: ThreadPool) -> Call:
+def _in_thread(function: Callable[..., Any], threads: Threads) -> Call:
     async def call(ctx: JobContext, data: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, copy_context().run, function, ctx, data)
+        return await threads.call(function, ctx, data)
 
     return call
 
