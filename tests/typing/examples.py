@@ -1,0 +1,233 @@
+"""Typed uses of the public surface, read by mypy alone and never run.
+
+A line that must be refused carries a `type: ignore` with its error code: strict mode complains about the ones
+that are not needed, so a signature that grows lax fails the check just as one that grows narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict, assert_type
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from jobs_exec import (
+    Backoff,
+    Cancel,
+    Client,
+    Envelope,
+    Identity,
+    JobContext,
+    JobType,
+    Outcome,
+    Receipt,
+    ReceiptOutcome,
+    Retry,
+    Snooze,
+    Success,
+    SyncClient,
+    job,
+    job_type,
+    register_job,
+)
+from jobs_exec.contracts import (
+    JSON,
+    CallNext,
+    Capability,
+    Event,
+    IdempotencyStore,
+    JobSettled,
+    JobTable,
+    Middleware,
+    Observer,
+    Operator,
+    OrgDirectory,
+    OrgStatus,
+    PluginHost,
+    QueueBackend,
+    hookimpl,
+    hookspec,
+)
+from jobs_exec.memory import MemoryBackend, MemoryStore
+from jobs_exec.testing.harness import BackendHarness, MemoryHarness, StoreHarness
+from jobs_exec_cron.backend import CronBackend
+
+# --- handlers ------------------------------------------------------------------------------------------
+
+
+class Order(BaseModel):
+    number: int
+
+
+@dataclass
+class Mail:
+    to: str
+
+
+class Row(TypedDict):
+    id: str
+
+
+@job("order.ship", queue="shipping", max_attempts=3, timeout=30, backoff=Backoff(base=1, cap=60))
+async def ship(ctx: JobContext, data: Order) -> Outcome:
+    assert_type(ctx.job_id, UUID)
+    assert_type(ctx.deadline, datetime)
+    async with ctx.transaction() as connection:
+        await connection.execute("insert into shipments (org, number) values (%s, %s)", (ctx.org_id, data.number))
+    receipt = await ctx.enqueue(type="mail.send", data={"to": "x"}, delay=timedelta(minutes=5))
+    assert_type(receipt, Receipt)
+    if ctx.attempt == ctx.max_attempts:
+        return Cancel("no carrier")
+    return Retry(delay=5) if data.number < 0 else Snooze(60) if data.number == 0 else Success({"number": data.number})
+
+
+@job("mail.send", identity="key")
+def send(ctx: JobContext, data: Mail) -> None:
+    with ctx.transaction() as connection:
+        connection.execute("select 1")
+    assert_type(ctx.enqueue_sync(type="row.keep"), Receipt)
+    ctx.log.info("sent")
+
+
+@job("row.keep", identity=Identity.NONE)
+def keep(ctx: JobContext, data: Row) -> dict[str, str]:
+    return {"id": data["id"]}
+
+
+async def tick(ctx: JobContext) -> None:
+    ctx.org = "another"  # type: ignore[attr-defined]
+    ctx.org_id = "another"  # type: ignore[misc]
+
+
+def the_decorator_leaves_the_function_as_it_is(ctx: JobContext) -> None:
+    assert_type(keep(ctx, Row(id="1")), dict[str, str])
+    keep(ctx, Order(number=1))  # type: ignore[arg-type]
+
+
+assert_type(register_job("tick", tick, identity="none"), JobType)
+register_job("tick", tick, retries=3)  # type: ignore[call-arg]
+register_job("tick", tick, queue=3)  # type: ignore[arg-type]
+register_job("tick", "not callable")  # type: ignore[arg-type]
+Snooze("soon")  # type: ignore[arg-type]
+
+
+# --- clients -------------------------------------------------------------------------------------------
+
+
+async def enqueue(connection: object) -> None:
+    async with Client.open({"JOB_QUEUE_BACKEND": "table"}) as client:
+        receipt = await client.enqueue(org_id="acme", type="order.ship", data={"number": 1}, key="order-1", priority=0)
+        assert_type(receipt.id, UUID)
+        assert_type(receipt.outcome, ReceiptOutcome)
+        assert_type(receipt.duplicate, bool)
+        many = await client.enqueue_many([Envelope("acme", "order.ship", {"number": 2})], connection=connection)
+        assert_type(many, list[Receipt])
+        await client.enqueue(org_id="acme", type="mail.send", run_at=datetime.now(UTC), expires_at=None)
+        await client.enqueue(org_id="acme", type="mail.send", delay=1.5)
+        async with client.transaction() as own:
+            await client.enqueue(org_id="acme", type="mail.send", connection=own)
+        await client.wake("default")
+        await client.enqueue(type="mail.send")  # type: ignore[call-arg]
+        await client.enqueue(org_id=7, type="mail.send")  # type: ignore[arg-type]
+        await client.enqueue(org_id="acme", type="mail.send", retries=3)  # type: ignore[call-arg]
+        await client.enqueue("acme", "mail.send")  # type: ignore[call-arg]
+
+
+def enqueue_sync(connection: object) -> None:
+    with SyncClient.open() as client:
+        assert_type(client.enqueue(org_id="acme", type="mail.send", connection=connection), Receipt)
+        client.enqueue(org_id="acme", type="mail.send")  # type: ignore[call-arg]
+
+
+# --- a plugin ------------------------------------------------------------------------------------------
+
+
+@hookimpl
+def job_types(host: PluginHost) -> Sequence[JobType]:
+    assert_type(host.policy.lease, float)
+    return [job_type("plugin.type", tick, identity="none")]
+
+
+@hookimpl
+def middleware(host: PluginHost) -> Sequence[Middleware]:
+    async def timed(ctx: JobContext, call_next: CallNext) -> JSON | Outcome:
+        return await call_next(ctx)
+
+    async def without_next(ctx: JobContext) -> JSON:
+        return None
+
+    refused: Middleware = without_next  # type: ignore[assignment]
+    return [timed, refused]
+
+
+@hookimpl
+def observers(host: PluginHost) -> Sequence[Observer]:
+    def count(event: Event) -> None:
+        match event:
+            case JobSettled(org_id=org, seconds=seconds):
+                assert_type(org, str)
+                assert_type(seconds, float)
+            case _:
+                pass
+
+    return [count]
+
+
+class Directory:
+    """An org directory of the application's own."""
+
+    async def check(self, org_ids: AbstractSet[str]) -> Mapping[str, OrgStatus]:
+        return dict.fromkeys(org_ids, OrgStatus.ACTIVE)
+
+    async def active(self) -> AsyncIterator[str]:
+        yield "acme"
+
+
+@hookimpl
+def org_directory(host: PluginHost, backend: QueueBackend) -> OrgDirectory | None:
+    return Directory() if Capability.CLAIM in backend.capabilities else None
+
+
+@hookimpl
+def queue_backend(host: PluginHost) -> QueueBackend:
+    return CronBackend()
+
+
+@hookimpl
+def lifespan(host: PluginHost) -> AbstractAsyncContextManager[Any]:
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[None]:
+        yield
+
+    return resources()
+
+
+class Specs:
+    """Hooks that this plugin brings."""
+
+    @hookspec(firstresult=True)
+    def mail_sender(self, host: PluginHost, org_id: str) -> Callable[[str], None] | None: ...
+
+
+# --- the protocols, held by what claims to implement them ----------------------------------------------
+
+
+def protocols(harness: MemoryHarness, memory: MemoryBackend, cron: CronBackend, store: MemoryStore) -> None:
+    backends: list[QueueBackend] = [memory, cron]
+    stores: list[IdempotencyStore] = [store, memory.ledger]
+    operator: Operator = memory.operator
+    harnesses: list[BackendHarness] = [harness]
+    store_harness: StoreHarness = harness
+    assert_type(backends[0].capabilities, frozenset[Capability])
+    wrong: QueueBackend = store  # type: ignore[assignment]
+    print(stores, operator, harnesses, store_harness, wrong)
+
+
+def tables(table: JobTable) -> None:
+    assert_type(table["order.ship"], JobType)
+    table["order.ship"] = table["mail.send"]  # type: ignore[index]
