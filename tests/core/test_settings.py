@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs_exec.errors import ConfigurationError
-from jobs_exec.settings import MASK, CoreSettings, SettingsLoader
+from jobs_exec.masking import MASK
+from jobs_exec.settings import CoreSettings, SettingsLoader
 
 
 class Guarded(BaseSettings):

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pluggy
 
-from jobs_exec.contracts.backend import QueueBackend
+from jobs_exec.contracts.backend import Capability, QueueBackend
 from jobs_exec.contracts.directory import OrgDirectory
 from jobs_exec.contracts.handler import JobTable, JobType, Middleware
 from jobs_exec.contracts.observer import Observer
@@ -25,6 +25,7 @@ from jobs_exec.contracts.store import IdempotencyStore
 from jobs_exec.discovery import BACKENDS, PLUGINS, STORES, PluginRecord, PluginState, discover, load, unknown_name_text
 from jobs_exec.discovery import Policy as PluginPolicy
 from jobs_exec.errors import ConfigurationError, JobsError, PluginError, UnknownBackend
+from jobs_exec.installed import installed_settings
 from jobs_exec.registry import compile_table, owned_by, recorded
 from jobs_exec.settings import CoreSettings, SettingsLoader
 
@@ -137,7 +138,7 @@ class _Assembly:
             middleware=_flat(self._in_order("middleware")),
             observers=_flat(self._in_order("observers")),
             lifespans=tuple(self._in_order("lifespan")),
-            warnings=(*self.problems, *self.loader.unknown(self._settings_classes())),
+            warnings=(*self.problems, *self._unknown_settings()),
             loader=self.loader,
         )
 
@@ -209,10 +210,13 @@ class _Assembly:
         asked = plugin is not None
         store = self._ask(plugin, "idempotency_store", backend=backend) if asked else backend.ledger
         if store is None:
-            raise ConfigurationError(
+            missing = ConfigurationError(
                 "JOB_IDEMPOTENCY_STORE",
                 f"the {backend.name!r} backend has no store of its own; name one that is installed",
             )
+            if Capability.CLAIM in backend.capabilities:
+                raise missing
+            return cast(IdempotencyStore, _NoStore(missing))
         return store
 
     def _ask(self, plugin: object, hook: str, **arguments: Any) -> Any:
@@ -249,8 +253,22 @@ class _Assembly:
                     f"module {name} of JOB_MODULES cannot be imported: {type(error).__name__}: {error}"
                 )
 
-    def _settings_classes(self) -> list[type[Any]]:
-        return [CoreSettings, *self.manager.hook.settings_class()]
+    def _unknown_settings(self) -> list[str]:
+        """Warnings for names that no installed plugin knows; the unselected are imported only when one looks so."""
+        classes = [CoreSettings, *self.manager.hook.settings_class()]
+        if not self.loader.unknown(classes):
+            return []
+        return self.loader.unknown([*classes, *(cls for _, cls in installed_settings(self.records))])
+
+
+@dataclass(frozen=True, slots=True)
+class _NoStore:
+    """Stands where no executor will ask: a backend that nothing is claimed from answers for itself what it cannot do."""
+
+    error: ConfigurationError
+
+    def __getattr__(self, name: str) -> Any:
+        raise self.error
 
 
 def _broken(record: PluginRecord, error: Exception) -> PluginRecord:

@@ -24,10 +24,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jobs_exec.contracts.plugin import Policy
 from jobs_exec.errors import ConfigurationError, near_matches
+from jobs_exec.masking import MASK, masked
 from jobs_exec.registry import check_queue
 
 PREFIX = "JOB_"
-MASK = "********"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 
@@ -247,9 +247,11 @@ def _as_text(value: Any) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """A value for people: secrets masked, tuples as comma lists."""
+    """A value for people: secrets and the passwords of URLs masked, tuples as comma lists."""
     if isinstance(value, SecretStr):
         return MASK
+    if isinstance(value, str):
+        return masked(value)
     if isinstance(value, Mapping):
         return {key: _shown(item) for key, item in value.items()}
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
