@@ -214,7 +214,7 @@ class _Assembly:
                 "JOB_IDEMPOTENCY_STORE",
                 f"the {backend.name!r} backend has no store of its own; name one that is installed",
             )
-            if Capability.CLAIM in backend.capabilities:
+            if backend.capabilities & {Capability.CLAIM, Capability.PUSH} != {Capability.PUSH}:
                 raise missing
             return cast(IdempotencyStore, _NoStore(missing))
         return store
@@ -263,7 +263,7 @@ class _Assembly:
 
 @dataclass(frozen=True, slots=True)
 class _NoStore:
-    """Stands where no executor will ask: a backend that nothing is claimed from answers for itself what it cannot do."""
+    """Stands where no executor will ask: a backend that jobs are only pushed to answers for itself what it cannot do."""
 
     error: ConfigurationError
 
