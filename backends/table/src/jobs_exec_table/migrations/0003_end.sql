@@ -1,0 +1,159 @@
+-- How jobs end and how attempts end: fenced by (id, token), in batches.
+
+-- Ends jobs that the caller has locked: rows leave the queue and become runs. Element n of every array is about
+-- p_ids[n]; p_errors may hold null. Returns how many ended. Keys are written for successes only, and only when
+-- no unexpired success of the same work stands: the first one counts.
+create or replace function jobs.jobs_end_v1(
+    p_ids uuid[], p_statuses text[], p_retention double precision, p_reasons text[] default null,
+    p_errors text[] default null, p_results text[] default null, p_ttls double precision[] default null,
+    p_ofs uuid[] default null
+) returns bigint
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now constant timestamptz := jobs.clock();
+    v_count bigint;
+begin
+    with given as materialized (
+        select u.id, u.status::jobs.run_status as status, p_reasons[u.n] as reason, p_errors[u.n] as error,
+            p_results[u.n]::json as result, p_ttls[u.n] as ttl, p_ofs[u.n] as duplicate_of
+        from unnest(p_ids, p_statuses) with ordinality as u(id, status, n)
+    ),
+    gone as (
+        delete from jobs.jobs_queue q using given g where q.id = g.id
+        returning q.*, g.status, g.reason as end_reason, g.error, g.result, g.ttl, g.duplicate_of
+    ),
+    keyed as (
+        insert into jobs.job_keys (digest, org_id, job_id, token, finished_at, expires_at)
+        select w.digest, w.org_id, w.id, w.token, v_now, v_now + w.ttl * interval '1 second'
+        from gone w
+        where w.status = 'succeeded' and w.ttl is not null and w.identity <> 'none'
+        on conflict (digest) do update
+            set job_id = excluded.job_id, token = excluded.token, org_id = excluded.org_id,
+                finished_at = excluded.finished_at, expires_at = excluded.expires_at, result = null
+            where job_keys.expires_at <= v_now
+        returning 1
+    ),
+    recorded as (
+        insert into jobs.job_runs (job_id, org_id, type, queue, status, identity, run_hash, payload_digest, token,
+            attempts, max_attempts, priority, crashes, executor, created_at, started_at, first_claimed_at,
+            finished_at, expires_at, keep_until, trace, reason, duplicate_of, result, errors, payload)
+        select w.id, w.org_id, w.type, w.queue, w.status, w.identity, w.run_hash, w.payload_digest, w.token,
+            w.attempts, w.max_attempts, w.priority, w.crashes, w.executor, w.created_at, w.started_at,
+            w.first_claimed_at, v_now, w.expires_at,
+            v_now + greatest(p_retention, case when w.status = 'succeeded' then w.ttl end) * interval '1 second',
+            w.trace, w.end_reason, w.duplicate_of, w.result,
+            case when w.status = 'succeeded' then w.errors
+                 else jobs.error_history(w.errors, w.attempts, v_now, w.end_reason, w.error) end,
+            case when w.status in ('succeeded', 'duplicate') then null else w.payload end
+        from gone w
+        returning 1
+    )
+    select count(*) into v_count from recorded;
+    return v_count;
+end
+$$;
+
+-- The error history with one more entry, oldest first. The newest 50 are kept: max_attempts may be 1000.
+create or replace function jobs.error_history(
+    p_errors jsonb, p_attempt integer, p_at timestamptz, p_reason text, p_error text
+) returns jsonb
+language sql immutable parallel safe
+return case
+    when p_reason is null and p_error is null then p_errors
+    else case when pg_catalog.jsonb_array_length(p_errors) >= 50 then p_errors - 0 else p_errors end
+        || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
+            'attempt', p_attempt, 'at', p_at, 'reason', p_reason, 'error', p_error))
+end;
+
+-- Settles a batch of attempts. Rows are locked in id order; locked rows are skipped and answered 'busy' (send them
+-- again), rows whose token has moved or that are gone are answered 'lost'. What is not mentioned was written.
+-- The settle of a success costs one index probe for the lock, one delete and one insert.
+create or replace function jobs.jobs_settle_v1(
+    p_ids uuid[], p_tokens bigint[], p_actions text[], p_retention double precision, p_delays double precision[],
+    p_ttls double precision[], p_results text[], p_reasons text[], p_errors text[], p_ofs uuid[]
+) returns table (id uuid, answer text)
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_mine bigint[];
+    v_ends bigint[];
+    v_stays bigint[];
+begin
+    select array_agg(l.n), array_agg(l.n) filter (where l.ends), array_agg(l.n) filter (where not l.ends)
+    into v_mine, v_ends, v_stays
+    from (
+        select u.n,
+            u.action not in ('retry', 'snooze', 'give_back', 'hold')
+            or (u.action = 'retry' and q.attempts >= q.max_attempts) as ends
+        from unnest(p_ids, p_tokens, p_actions) with ordinality as u(id, token, action, n)
+        join jobs.jobs_queue q on q.id = u.id and q.token = u.token
+        order by q.id
+        for update of q skip locked
+    ) l;
+    if v_ends is not null then
+        perform jobs.jobs_end_v1(
+            array_agg(p_ids[e]), array_agg(case p_actions[e] when 'retry' then 'dead' else p_actions[e] end),
+            p_retention, array_agg(p_reasons[e]), array_agg(p_errors[e]), array_agg(p_results[e]),
+            array_agg(p_ttls[e]), array_agg(p_ofs[e]))
+        from unnest(v_ends) e;
+    end if;
+    if v_stays is not null then
+        perform jobs.settle_stays(v_stays, p_ids, p_actions, p_delays, p_reasons, p_errors);
+    end if;
+    if cardinality(v_mine) = cardinality(p_ids) then
+        return;
+    end if;
+    return query
+        select p_ids[o], case when exists (
+                select from jobs.jobs_queue q where q.id = p_ids[o] and q.token = p_tokens[o]
+            ) then 'busy' else 'lost' end
+        from generate_subscripts(p_ids, 1) o
+        where o <> all(coalesce(v_mine, '{}'));
+end
+$$;
+
+-- Ends attempts without ending their jobs. A failure spends the attempt, everything else returns it. An attempt that
+-- came to an end of its own making did not take its executor down, so only a give-back leaves a suspect one.
+create or replace function jobs.settle_stays(
+    p_which bigint[], p_ids uuid[], p_actions text[], p_delays double precision[], p_reasons text[], p_errors text[]
+) returns void
+language sql volatile
+set search_path = ''
+as $$
+    update jobs.jobs_queue q
+    set state = case
+            when w.action = 'hold' then 'held'
+            when w.action = 'give_back' and w.delay <= 0 then 'ready'
+            else 'scheduled' end::jobs.job_state,
+        token = q.token + 1,
+        attempts = q.attempts - case when w.action = 'retry' then 0 else 1 end,
+        executor = null,
+        started_at = null,
+        run_at = jobs.clock() + w.delay * interval '1 second',
+        suspect = q.suspect and w.action = 'give_back',
+        reason = case when w.action = 'hold' then 'org' end,
+        held_since = case when w.action = 'hold' then jobs.clock() end,
+        errors = case when w.action = 'retry'
+            then jobs.error_history(q.errors, q.attempts, jobs.clock(), w.reason, w.error) else q.errors end
+    from (
+        select p_ids[n] as id, p_actions[n] as action, coalesce(p_delays[n], 0) as delay, p_reasons[n] as reason,
+            p_errors[n] as error
+        from unnest(p_which) n
+    ) w
+    where q.id = w.id
+$$;
+
+select jobs.close_to_strangers();

@@ -1,0 +1,470 @@
+-- What moves jobs without running them: executors that come and go, promotion, holding, rescue, retention.
+--
+-- Every function works in bounded batches and skips what somebody else has locked, so any number of executors may
+-- call them at once, and none must.
+
+-- --- executors -----------------------------------------------------------------------------------------
+
+-- Announces an executor and its types; the later announcement of a type wins.
+create or replace function jobs.executor_join_v1(
+    p_id uuid, p_name text, p_lease double precision, p_queues text[], p_types text[], p_type_queues text[],
+    p_type_identities text[], p_type_max_attempts smallint[]
+) returns void
+language sql volatile
+set search_path = ''
+as $$
+    insert into jobs.job_types (name, queue, identity, max_attempts, last_seen)
+    select t.name, t.queue, t.identity::jobs.identity_mode, t.max_attempts, jobs.clock()
+    from unnest(p_types, p_type_queues, p_type_identities, p_type_max_attempts) as t(name, queue, identity, max_attempts)
+    order by t.name
+    on conflict (name) do update
+        set queue = excluded.queue, identity = excluded.identity, max_attempts = excluded.max_attempts,
+            last_seen = excluded.last_seen;
+    insert into jobs.job_executors (id, name, lease_seconds, lease_until, queues, types)
+    values (p_id, p_name, p_lease, clock_timestamp() + p_lease * interval '1 second', p_queues, p_types)
+    on conflict (id) do update
+        set lease_until = excluded.lease_until, lapsed_at = null, queues = excluded.queues, types = excluded.types;
+$$;
+
+-- Renews a lease, also a lapsed one; false when the executor has been removed.
+create or replace function jobs.executor_heartbeat_v1(p_id uuid) returns boolean
+language sql volatile
+set search_path = ''
+as $$
+    with renewed as (
+        update jobs.job_executors
+        set lease_until = clock_timestamp() + lease_seconds * interval '1 second', lapsed_at = null
+        where id = p_id
+        returning 1
+    )
+    select exists (select from renewed)
+$$;
+
+-- Gives back up to p_limit running jobs of an executor that leaves, nothing counted, and removes it when none is left.
+create or replace function jobs.executor_leave_v1(p_id uuid, p_limit integer) returns boolean
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+    perform from jobs.job_executors e where e.id = p_id for update;
+    update jobs.jobs_queue q
+    set state = 'ready', token = q.token + 1, attempts = q.attempts - 1, executor = null, started_at = null,
+        run_at = jobs.clock()
+    where q.id in (
+        select r.id from jobs.jobs_queue r
+        where r.executor = p_id and r.state = 'running'
+        order by r.id limit p_limit
+        for update skip locked);
+    delete from jobs.job_executors e
+    where e.id = p_id and not exists (
+        select from jobs.jobs_queue q where q.executor = p_id and q.state = 'running');
+    return found;
+end
+$$;
+
+-- Types that some executor carries. Lapsed ones count: after an outage of the database everybody has lapsed.
+create or replace function jobs.carried_types() returns text[]
+language sql stable
+set search_path = ''
+as $$
+    select coalesce(array_agg(distinct t), '{}') from jobs.job_executors e, unnest(e.types) t
+$$;
+
+-- --- promotion and holding -----------------------------------------------------------------------------
+
+-- Ends scheduled and held jobs that are past their expiry.
+create or replace function jobs.promote_expired(p_limit integer, p_retention double precision) returns bigint
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+    v_ids uuid[];
+begin
+    select array_agg(e.id) into v_ids
+    from (
+        select q.id from jobs.jobs_queue q
+        where q.expires_at is not null and q.state in ('scheduled', 'held') and q.expires_at <= jobs.clock()
+        order by q.expires_at limit p_limit
+        for update skip locked
+    ) e;
+    if v_ids is null then
+        return 0;
+    end if;
+    return jobs.jobs_end_v1(v_ids, array_fill('expired'::text, array[cardinality(v_ids)]), p_retention,
+                            array_fill('expires_at'::text, array[cardinality(v_ids)]));
+end
+$$;
+
+-- Lets held jobs go that nothing holds any more: of orgs that are active again, of types that somebody carries.
+create or replace function jobs.promote_released(p_limit integer, p_active text[], p_carried text[]) returns bigint
+language sql volatile
+set search_path = ''
+as $$
+    with free as materialized (
+        select q.id, t.queue
+        from jobs.jobs_queue q
+        left join jobs.job_types t on t.name = q.type
+        where q.id in (
+            select h.id
+            from (
+                select a as org_id from unnest(p_active) a
+            ) o
+            cross join lateral (
+                select q.id from jobs.jobs_queue q
+                where q.state = 'held' and q.reason = 'org' and q.org_id = o.org_id limit p_limit
+            ) h
+            union all
+            select h.id from (
+                select q.id from jobs.jobs_queue q
+                where q.state = 'held' and q.reason = 'type' and q.type = any(p_carried) limit p_limit
+            ) h
+        )
+        limit p_limit
+        for update of q skip locked
+    ),
+    released as (
+        update jobs.jobs_queue q
+        set state = case when q.run_at <= jobs.clock() then 'ready' else 'scheduled' end::jobs.job_state,
+            held_seconds = q.held_seconds
+                + greatest(extract(epoch from jobs.clock() - greatest(q.held_since, q.first_due)), 0),
+            held_since = null, reason = null, queue = coalesce(f.queue, q.queue)
+        from free f
+        where q.id = f.id
+        returning 1
+    )
+    select count(*) from released
+$$;
+
+-- The (queue, type) pairs with ready jobs: a loose scan of jobs_queue_ready_types, at most 500 pairs.
+create or replace function jobs.ready_types() returns table (queue text, type text)
+language sql stable
+set search_path = ''
+as $$
+    with recursive pairs(queue, type, n) as (
+        (select q.queue::text, q.type::text, 1 from jobs.jobs_queue q where q.state = 'ready'
+         order by q.queue, q.type limit 1)
+        union all
+        select s.queue, s.type, p.n + 1
+        from pairs p
+        cross join lateral (
+            select q.queue::text, q.type::text from jobs.jobs_queue q
+            where q.state = 'ready' and (q.queue, q.type) > (p.queue, p.type)
+            order by q.queue, q.type limit 1
+        ) s
+        where p.n < 500
+    )
+    select p.queue, p.type from pairs p
+$$;
+
+-- Moves ready jobs to held whose type nobody carries, or whose org is suspended.
+create or replace function jobs.promote_held(p_limit integer, p_suspended text[], p_carried text[]) returns bigint
+language sql volatile
+set search_path = ''
+as $$
+    with present as materialized (select p.queue, p.type from jobs.ready_types() p),
+    chosen as materialized (
+        select q.id, case when q.type = any(p_carried) then 'org' else 'type' end as reason
+        from jobs.jobs_queue q
+        where q.id in (
+            select r.id from (select p.queue, p.type from present p where p.type <> all(p_carried)) f
+            cross join lateral (
+                select q.id from jobs.jobs_queue q
+                where q.queue = f.queue and q.type = f.type and q.state = 'ready' limit p_limit
+            ) r
+            union all
+            select r.id from (select distinct p.queue from present p) f
+            cross join unnest(p_suspended) as o(org_id)
+            cross join lateral (
+                select q.id from jobs.jobs_queue q
+                where q.queue = f.queue and q.org_id = o.org_id and q.state = 'ready' and not q.suspect limit p_limit
+            ) r
+        )
+        and q.state = 'ready'
+        limit p_limit
+        for update skip locked
+    ),
+    held as (
+        update jobs.jobs_queue q set state = 'held', reason = c.reason, held_since = jobs.clock()
+        from chosen c where q.id = c.id
+        returning 1
+    )
+    select count(*) from held
+$$;
+
+-- Moves ready jobs to the queue that their type belongs to now. Scheduled and held ones follow when they move.
+create or replace function jobs.promote_rerouted(p_limit integer) returns bigint
+language sql volatile
+set search_path = ''
+as $$
+    with chosen as materialized (
+        select q.id, m.new_queue
+        from (
+            select p.queue, p.type, t.queue as new_queue
+            from jobs.ready_types() p join jobs.job_types t on t.name = p.type
+            where t.queue <> p.queue
+        ) m
+        cross join lateral (
+            select q.id from jobs.jobs_queue q
+            where q.queue = m.queue and q.type = m.type and q.state = 'ready'
+            limit p_limit
+            for update skip locked
+        ) q
+        limit p_limit
+    ),
+    moved as (
+        update jobs.jobs_queue q set queue = c.new_queue from chosen c where q.id = c.id returning 1
+    )
+    select count(*) from moved
+$$;
+
+-- Orgs with scheduled jobs, in ring order behind p_cursor: at most p_steps index probes. due tells whether the first
+-- of them is due.
+create or replace function jobs.promote_ring(p_cursor text, p_steps integer)
+returns table (org_id text, n integer, due boolean)
+language sql stable
+set search_path = ''
+as $$
+    with recursive ring(org_id, due, n) as (
+        (select q.org_id::text collate "C", q.run_at <= jobs.clock(), 1 from jobs.jobs_queue q
+         where q.state = 'scheduled' and q.org_id > p_cursor
+         order by q.org_id, q.run_at limit 1)
+        union all
+        select s.org_id, s.due, r.n + 1
+        from ring r
+        cross join lateral (
+            select q.org_id::text collate "C" as org_id, q.run_at <= jobs.clock() as due from jobs.jobs_queue q
+            where q.state = 'scheduled' and q.org_id > r.org_id
+            order by q.org_id, q.run_at limit 1
+        ) s
+        where r.n < p_steps
+    )
+    select r.org_id, r.n, r.due from ring r
+$$;
+
+-- Which due jobs to move: all of them when they are few, else the first due of every org before the second of any.
+create or replace function jobs.promote_choice(
+    p_limit integer, p_cursor text, out ids uuid[], out more boolean, out cursor text
+)
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+    v_steps constant integer := 2000;
+    v_seen integer;
+    v_orgs text[];
+begin
+    more := p_limit < (
+        select count(*) from (
+            select from jobs.jobs_queue q
+            where q.state = 'scheduled' and q.run_at <= jobs.clock()
+            order by q.run_at limit p_limit + 1) d);
+    cursor := p_cursor;
+    if not more then
+        ids := array(
+            select q.id from jobs.jobs_queue q
+            where q.state = 'scheduled' and q.run_at <= jobs.clock()
+            order by q.run_at limit p_limit
+            for update skip locked);
+        return;
+    end if;
+    select count(*), array_agg(r.org_id order by r.n) filter (where r.due),
+        (array_agg(r.org_id order by r.n desc))[1]
+    into v_seen, v_orgs, cursor
+    from jobs.promote_ring(p_cursor, v_steps) r;
+    if v_orgs is not null then
+        select array_agg(c.id), coalesce(case when count(*) >= p_limit then max(c.org_id) end, cursor)
+        into ids, cursor
+        from (
+            select j.id, o.org_id, row_number() over (partition by o.n order by j.run_at, j.seq) as rank, o.n
+            from unnest(v_orgs) with ordinality as o(org_id, n)
+            cross join lateral (
+                select q.id, q.run_at, q.seq from jobs.jobs_queue q
+                where q.state = 'scheduled' and q.org_id = o.org_id and q.run_at <= jobs.clock()
+                order by q.run_at limit ceil(p_limit::numeric / cardinality(v_orgs))::integer
+                for update skip locked
+            ) j
+            order by rank, o.n
+            limit p_limit
+        ) c;
+    end if;
+    -- Behind the last org the ring begins again.
+    if v_seen < v_steps and cardinality(ids) is distinct from p_limit then
+        cursor := '';
+    end if;
+end
+$$;
+
+-- One pass of upkeep on the queue. p_suspended and p_active are what the org directory said about held orgs.
+create or replace function jobs.jobs_promote_v1(
+    p_limit integer, p_cursor text, p_suspended text[], p_active text[], p_retention double precision,
+    out ready bigint, out expired bigint, out held bigint, out released bigint, out queues text[],
+    out held_orgs text[], out more boolean, out cursor text
+)
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set max_parallel_workers_per_gather = 0
+set jit = off
+as $$
+declare
+    v_carried constant text[] := jobs.carried_types();
+    v_choice record;
+    v_rerouted bigint;
+    v_held bigint;
+begin
+    expired := jobs.promote_expired(p_limit, p_retention);
+    released := jobs.promote_released(p_limit, p_active, v_carried);
+    v_rerouted := jobs.promote_rerouted(p_limit);
+    held := jobs.promote_held(p_limit, p_suspended, v_carried);
+    select * into v_choice from jobs.promote_choice(p_limit, p_cursor);
+    cursor := v_choice.cursor;
+    with moved as (
+        update jobs.jobs_queue q
+        set state = case when c.reason is null then 'ready' else 'held' end::jobs.job_state,
+            reason = c.reason, held_since = case when c.reason is not null then jobs.clock() end,
+            queue = coalesce((select t.queue from jobs.job_types t where t.name = q.type), q.queue)
+        from (
+            select p.id,
+                case when p.type <> all(v_carried) then 'type' when p.org_id = any(p_suspended) then 'org' end as reason
+            from unnest(v_choice.ids) u(id) join jobs.jobs_queue p on p.id = u.id
+        ) c
+        where q.id = c.id
+        returning q.state, q.queue
+    )
+    select count(*) filter (where m.state = 'ready'), count(*) filter (where m.state = 'held'),
+        array_agg(distinct m.queue::text) filter (where m.state = 'ready')
+    into ready, v_held, queues
+    from moved m;
+    more := v_choice.more or greatest(expired, released, v_rerouted, held) >= p_limit;
+    held := held + v_held;
+    queues := coalesce(queues, '{}');
+    held_orgs := jobs.held_orgs(1000);
+end
+$$;
+
+-- Orgs that have jobs held for them, at most p_limit: a loose scan of jobs_queue_held.
+create or replace function jobs.held_orgs(p_limit integer) returns text[]
+language sql stable
+set search_path = ''
+as $$
+    with recursive orgs(org_id, n) as (
+        select (select q.org_id from jobs.jobs_queue q where q.state = 'held' and q.reason = 'org'
+                order by q.org_id limit 1)::text collate "C", 1
+        union all
+        select (select q.org_id from jobs.jobs_queue q where q.state = 'held' and q.reason = 'org'
+                and q.org_id > o.org_id order by q.org_id limit 1)::text collate "C", o.n + 1
+        from orgs o
+        where o.org_id is not null and o.n < p_limit
+    )
+    select coalesce(array_agg(o.org_id), '{}') from orgs o where o.org_id is not null
+$$;
+
+-- --- rescue --------------------------------------------------------------------------------------------
+
+-- Takes jobs back from executors that are gone, in two steps: whoever finds a lapsed lease stamps it, anyone may reap
+-- once the stamp is a full lease old. The jobs are read in a later statement than the executor's row is locked in:
+-- in one statement, with one snapshot, a claim that commits meanwhile would be missed.
+create or replace function jobs.jobs_rescue_v1(
+    p_limit integer, p_max_crashes integer, p_retention double precision,
+    out returned bigint, out dead bigint, out lapsed bigint, out lost bigint, out more boolean
+)
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_gone uuid[];
+    v_jobs uuid[];
+    v_dead uuid[];
+begin
+    update jobs.job_executors e set lapsed_at = clock_timestamp()
+    where e.id in (
+        select s.id from jobs.job_executors s
+        where s.lease_until < clock_timestamp() and s.lapsed_at is null
+        for update skip locked);
+    get diagnostics lapsed = row_count;
+    v_gone := array(
+        select e.id from jobs.job_executors e
+        where e.lapsed_at <= clock_timestamp() - e.lease_seconds * interval '1 second'
+            and e.lease_until < clock_timestamp()
+        for update skip locked);
+    v_gone := v_gone || jobs.missing_executors(1000);
+    v_jobs := array(
+        select q.id from jobs.jobs_queue q
+        where q.state = 'running' and q.executor = any(v_gone)
+        order by q.id limit p_limit
+        for update skip locked);
+    update jobs.jobs_queue q set crashes = q.crashes + 1 where q.id = any(v_jobs) and q.suspect;
+    v_dead := array(
+        select q.id from jobs.jobs_queue q
+        where q.id = any(v_jobs) and q.suspect and (q.crashes >= p_max_crashes or q.attempts >= q.max_attempts));
+    dead := jobs.jobs_end_v1(v_dead, array_fill('dead'::text, array[cardinality(v_dead)]), p_retention,
+                             array_fill('crashed'::text, array[cardinality(v_dead)]));
+    update jobs.jobs_queue q
+    set state = 'ready', token = q.token + 1, executor = null, started_at = null, run_at = jobs.clock(),
+        attempts = q.attempts - case when q.suspect then 0 else 1 end, suspect = true
+    where q.id = any(v_jobs) and q.id <> all(v_dead);
+    returned := cardinality(v_jobs) - dead;
+    delete from jobs.job_executors e
+    where e.id = any(v_gone) and not exists (
+        select from jobs.jobs_queue q where q.executor = e.id and q.state = 'running');
+    get diagnostics lost = row_count;
+    more := cardinality(v_jobs) >= p_limit;
+end
+$$;
+
+-- Owners of running jobs that have no row: a loose scan of jobs_queue_running.
+create or replace function jobs.missing_executors(p_limit integer) returns uuid[]
+language sql stable
+set search_path = ''
+as $$
+    with recursive owners(executor, n) as (
+        select (select q.executor from jobs.jobs_queue q where q.state = 'running' order by q.executor limit 1), 1
+        union all
+        select (select q.executor from jobs.jobs_queue q
+                where q.state = 'running' and q.executor > o.executor order by q.executor limit 1), o.n + 1
+        from owners o
+        where o.executor is not null and o.n < p_limit
+    )
+    select coalesce(array_agg(o.executor), '{}') from owners o
+    where o.executor is not null and not exists (select from jobs.job_executors e where e.id = o.executor)
+$$;
+
+-- --- retention -----------------------------------------------------------------------------------------
+
+-- Deletes up to p_limit runs past their time and as many expired keys; 0 for whoever comes while another does it.
+create or replace function jobs.jobs_purge_v1(p_limit integer) returns bigint
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_keys bigint;
+    v_runs bigint;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('jobs.purge', 0)) then
+        return 0;
+    end if;
+    delete from jobs.job_keys k where k.digest in (
+        select e.digest from jobs.job_keys e where e.expires_at <= jobs.clock()
+        order by e.expires_at limit p_limit for update skip locked);
+    get diagnostics v_keys = row_count;
+    delete from jobs.job_runs r where r.job_id in (
+        select e.job_id from jobs.job_runs e where e.keep_until <= jobs.clock()
+        order by e.keep_until limit p_limit for update skip locked);
+    get diagnostics v_runs = row_count;
+    return v_keys + v_runs;
+end
+$$;
+
+select jobs.close_to_strangers();

@@ -1,0 +1,10 @@
+-- Jobs of all orgs, newest first: their ids begin with the time. Plan: both primary keys backwards, merged.
+select id, org_id, type, queue, status, attempts, max_attempts, priority, token, created_at, run_at, started_at,
+    finished_at, expires_at, reason, duplicate_of, executor, suspect, crashes, waiting_for
+from jobs.all_jobs j
+where (%(type)s::text is null or j.type = %(type)s)
+    and (%(queue)s::text is null or j.queue = %(queue)s)
+    and (%(status)s::text is null or j.status = %(status)s)
+    and (%(before)s::uuid is null or j.id < %(before)s)
+order by j.id desc
+limit %(limit)s

@@ -1,0 +1,8 @@
+-- One job as stored, for tests.
+select q.id, q.org_id::text, q.state::text, q.attempts, q.token, q.suspect, q.crashes, q.reason, q.payload::text,
+    null::uuid, null::text, q.errors
+from jobs.jobs_queue q where q.id = %(id)s
+union all
+select r.job_id, r.org_id::text, r.status::text, r.attempts, r.token, false, r.crashes, r.reason, r.payload::text,
+    r.duplicate_of, r.result::text, r.errors
+from jobs.job_runs r where r.job_id = %(id)s
