@@ -22,6 +22,8 @@ from jobs_exec.errors import (
 
 NEGATIVE = 1
 USAGE = 2
+REFUSED = 6
+NOT_FOUND = 7
 
 _CODES: tuple[tuple[type[JobsError], int], ...] = (
     (UnknownBackend, 5),
@@ -29,10 +31,10 @@ _CODES: tuple[tuple[type[JobsError], int], ...] = (
     (DuplicateJobType, 5),
     (BackendUnavailable, 3),
     (SchemaMismatch, 4),
-    (InvalidJob, 6),
-    (CapabilityMissing, 6),
-    (JobNotFound, 7),
-    (PluginNotFound, 7),
+    (InvalidJob, REFUSED),
+    (CapabilityMissing, REFUSED),
+    (JobNotFound, NOT_FOUND),
+    (PluginNotFound, NOT_FOUND),
     (ConfigurationError, USAGE),
 )
 """The first class that matches decides, so a class stands before the ones it derives from."""
@@ -41,3 +43,10 @@ _CODES: tuple[tuple[type[JobsError], int], ...] = (
 def exit_code(error: JobsError) -> int:
     """The code the command ends with."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), NEGATIVE)
+
+
+def as_jobs_error(error: BaseException) -> JobsError | None:
+    """The error of ours that `error` is or, as a group of a task group, holds first; None for any other."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for each in error.exceptions if (found := as_jobs_error(each))), None)
+    return error if isinstance(error, JobsError) else None
