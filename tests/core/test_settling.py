@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from jobs_exec.contracts import Policy, Settled
 from jobs_exec.errors import BackendUnavailable
+from jobs_exec.executor.outage import Outage
 from jobs_exec.executor.settling import Settler, SettleRules
-from jobs_exec.job import Action, Settlement
+from jobs_exec.job import Action, AttemptRef, Settlement
 from jobs_exec.memory import MemoryBackend
 from jobs_exec.testing.backend_contract import Driver, new_job, succeed
 from jobs_exec.testing.harness import MemoryHarness
@@ -37,21 +39,36 @@ class Recording(MemoryBackend):
         return await super().settle(batch)
 
 
+@dataclass(eq=False)
+class Ended:
+    """One attempt that ended."""
+
+    settlement: Settlement
+
+    @property
+    def ref(self) -> AttemptRef:
+        return self.settlement.ref
+
+
 class Probe:
     """A settler over a `Recording` backend with `jobs` running, and what it reported."""
 
     def __init__(self, rules: SettleRules) -> None:
         self.backend = Recording()
-        self.accepted: list[Settlement] = []
-        self.lost: list[Settlement] = []
-        self.settler = Settler(self.backend, rules, on_accepted=self.accepted.append, on_lost=self.lost.append)
+        self.accepted: list[Ended] = []
+        self.lost: list[Ended] = []
+        self.settler = Settler[Ended](self.backend, rules, on_settled=self._settled)
 
-    async def running(self, count: int) -> list[Settlement]:
+    async def _settled(self, accepted: Sequence[Ended], lost: Sequence[Ended]) -> None:
+        self.accepted += accepted
+        self.lost += lost
+
+    async def running(self, count: int) -> list[Ended]:
         harness = MemoryHarness()
         harness.backend = self.backend
         driver = await Driver(harness).join()
         await self.backend.enqueue([new_job("acme", {"n": n}) for n in range(count)])
-        return [succeed(job) for job in (await driver.claim(count)).jobs]
+        return [Ended(succeed(job)) for job in (await driver.claim(count)).jobs]
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -62,7 +79,7 @@ class Probe:
             self.settler.stop()
 
 
-NOW = SettleRules(delay=0.0, outage=lambda failures: 0.0)
+NOW = SettleRules(delay=0.0, outage=lambda: Outage("settle", base=0.0))
 
 
 async def test_what_ends_together_is_written_together() -> None:
@@ -131,3 +148,40 @@ async def test_what_waits_is_counted_for_backpressure() -> None:
     for each in settlements:
         probe.settler.put(each)
     assert probe.settler.unsettled == 3
+
+
+async def test_who_claims_waits_while_too_much_is_unwritten() -> None:
+    probe = Probe(SettleRules(size=2, delay=0.0, backlog=4))
+    settlements = await probe.running(6)
+    for each in settlements:
+        probe.settler.put(each)
+    waiting = asyncio.ensure_future(probe.settler.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    async with probe.at_work():
+        await asyncio.wait_for(waiting, 10)
+    assert len(probe.accepted) == 6
+
+
+async def test_two_batches_are_written_at_the_same_time_and_no_more() -> None:
+    probe = Probe(SettleRules(size=1, delay=0.0, parallel=2))
+    together, both = 0, asyncio.Event()
+    settle = probe.backend.settle
+
+    async def slow(batch: Sequence[Settlement]) -> Settled:
+        nonlocal together
+        together += 1
+        assert together <= 2
+        if together == 2:
+            both.set()
+        await both.wait()
+        settled = await settle(batch)
+        together -= 1
+        return settled
+
+    probe.backend.settle = slow  # type: ignore[method-assign]
+    for each in await probe.running(4):
+        probe.settler.put(each)
+    async with probe.at_work():
+        await asyncio.wait_for(both.wait(), 10)
+    assert len(probe.accepted) == 4

@@ -1,4 +1,4 @@
-"""The moving parts of one executor: a lane for each queue, a lease for each identity, an attempt for each job.
+"""The moving parts of one executor: a lane for each queue, a route for each type, an attempt for each job.
 
 An `Attempt` is made when a job is claimed and follows it to the answer of the settle::
 
@@ -16,12 +16,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 from jobs_exec.contracts.handler import JobContext, JobType
 from jobs_exec.executor.outcomes import Terms
 from jobs_exec.job import AttemptRef, ClaimedJob, Settlement
+
+if TYPE_CHECKING:
+    from jobs_exec.executor.membership import Member
+    from jobs_exec.executor.transaction import Transaction
 
 
 class Stop(StrEnum):
@@ -48,21 +51,6 @@ class Route:
 
 
 @dataclass(slots=True, eq=False)
-class Lease:
-    """One identity of this executor at the backend; `until` is monotonic and measured from before the request.
-
-    `open` counts the claimed jobs that are not settled yet. An identity that may own jobs nobody told us of
-    (the reply to a claim was lost) is `retiring`: it claims no more, and leaves when `open` is 0.
-    """
-
-    id: UUID
-    until: float
-    open: int = 0
-    at_risk: bool = False
-    retiring: bool = False
-
-
-@dataclass(slots=True, eq=False)
 class Lane:
     """One queue with its slots. An org may hold at most `org_slots` of them."""
 
@@ -74,8 +62,13 @@ class Lane:
     orgs: dict[str, int] = field(default_factory=dict)
     cursor: str = ""
     suspects: bool = False
+    """A suspect waits in this queue."""
+    dry: bool = False
+    """The last claim left nothing behind that this executor could take."""
     hint: asyncio.Event = field(default_factory=asyncio.Event)
     """Something changed that makes a claim worth while, or the executor ends."""
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    """A round of the claimer has ended."""
     watch_release: bool = False
     """The next slot that is freed counts as a hint: an org at its share may go on."""
     _waiter: asyncio.Future[None] | None = None
@@ -132,22 +125,25 @@ class Attempt:
     ref: AttemptRef
     route: Route
     lane: Lane
-    lease: Lease
+    member: Member
     started: float = 0.0
+    """Monotonic; 0 until the handler is about to be called."""
     seconds: float = 0.0
     stop: Stop | None = None
+    stopped: float = 0.0
     task: asyncio.Task[None] | None = None
     begun: bool = False
     """The task has made its first step; before that a cancel would keep it from ever running."""
+    scope: Transaction | None = None
     closing: bool = False
     """The handler has returned and its transaction is being ended: too late for a cancel."""
     over: bool = False
-    """Nothing this attempt still does counts."""
+    """Its end is decided; nothing its handler still does counts."""
     reserved: bool = False
     """It owns a reservation at a store that is not the backend's ledger."""
-    recorded: bool = False
-    """Its success is in that store."""
-    settlement: Settlement | None = None
+    settled: asyncio.Event | None = None
+    """Set when nothing is left to be written; only for those somebody waits for."""
+    settlement: Settlement = field(init=False)
 
     def fields(self) -> dict[str, Any]:
         """What a log line says about it."""
@@ -156,5 +152,5 @@ class Attempt:
             "job_id": str(self.job.id),
             "type": self.job.type,
             "attempt": self.job.attempt,
-            "executor": str(self.lease.id),
+            "executor": str(self.member.id),
         }

@@ -6,25 +6,23 @@ than ours, never earlier. States::
     held ──(no renewal for most of a lease)──▶ at risk ──(a renewal is answered)──▶ held
       └──────────────(answered: the row is gone)──┴─────────────────────────────▶ lost
 
-At risk, `on_risk` cancels the handlers before the lease can have ended. Lost is final for this identity: whoever
-reaped it has the jobs, and the executor must join again under a new one.
+At risk, `on_risk` cancels the handlers before the lease can have ended; what they gave back is written (`flush`)
+before the lease is renewed. Lost is final for this identity: whoever reaped it has the jobs, and the executor must
+join again under a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
 from jobs_exec.contracts.backend import QueueBackend
-from jobs_exec.errors import BackendUnavailable
-
-log = logging.getLogger(__name__)
+from jobs_exec.executor.outage import Outage
 
 
 class LeaseState(StrEnum):
@@ -54,6 +52,10 @@ class LeaseRules:
         return self.lease * (1 - self.margin)
 
 
+async def _nothing() -> None:
+    """Nothing to write."""
+
+
 class Heartbeat:
     """One role: `run` renews until `stop` or until the lease is lost."""
 
@@ -64,12 +66,16 @@ class Heartbeat:
         rules: LeaseRules,
         *,
         on_risk: Callable[[], None],
+        flush: Callable[[], Awaitable[None]] = _nothing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
         self._executor = executor
         self._rules = rules
-        self._on_risk = on_risk
+        self.on_risk = on_risk
+        self._flush = flush
+        self._outage = Outage("heartbeat")
+        self._pause = rules.interval
         self._clock = clock
         self._renewed = clock()
         self._stopped = asyncio.Event()
@@ -89,13 +95,17 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """One renewal; a backend that cannot be reached costs nothing but time."""
+        if self.state is LeaseState.AT_RISK:
+            await self._flush_first()
         sent = self._clock()
         try:
             async with asyncio.timeout(max(self.remaining, self._rules.interval)):
                 alive = await self._backend.heartbeat(self._executor)
-        except (BackendUnavailable, TimeoutError) as error:
-            log.warning("heartbeat failed, %.1f s of the lease are left: %s", max(self.remaining, 0.0), error)
+        except Exception as error:
+            self._pause = min(self._outage.failed(error), self._rules.interval)
         else:
+            self._pause = self._rules.interval
+            self._outage.recovered()
             self._answered(alive, sent)
         self._watch()
 
@@ -103,22 +113,28 @@ class Heartbeat:
         """Ends `run` after the renewal under way."""
         self._stopped.set()
 
+    async def _flush_first(self) -> None:
+        """Bounded: rows that somebody keeps locked must not keep the executor from coming back."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._rules.lease):
+                await self._flush()
+
     def _answered(self, alive: bool, sent: float) -> None:
         if alive:
             self._renewed = sent
             self.state = LeaseState.HELD
         else:
             self.state = LeaseState.LOST
-            self._on_risk()
+            self.on_risk()
 
     def _watch(self) -> None:
         if self.state is LeaseState.HELD and self.remaining <= 0:
             self.state = LeaseState.AT_RISK
-            self._on_risk()
+            self.on_risk()
 
     async def _rest(self) -> None:
         """Until the next renewal, or until the lease is at risk if that is sooner."""
-        pause = min(self._rules.interval, self.remaining) if self.remaining > 0 else self._rules.interval
+        pause = min(self._pause, self.remaining) if self.remaining > 0 else self._pause
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._stopped.wait()

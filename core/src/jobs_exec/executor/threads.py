@@ -31,6 +31,8 @@ class Threads:
         self.size = size
         self.busy = 0
         self.stuck = 0
+        self.loop_thread = threading.get_ident()
+        """Where it was made: the thread of the loop."""
         self._on_change = on_change
         self._name = name
         self._started = 0

@@ -75,7 +75,7 @@ class Tally:
     """The mutable side of `Progress`."""
 
     claimed: int = 0
-    running: int = 0
+    running_now: Callable[[], int] = lambda: 0
     lost: int = 0
     stuck: int = 0
     settled: Counter[Action] = field(default_factory=Counter)
@@ -85,7 +85,7 @@ class Tally:
         done = self.settled
         return Progress(
             claimed=self.claimed,
-            running=self.running,
+            running=self.running_now(),
             succeeded=done[Action.SUCCEED],
             retried=done[Action.RETRY],
             dead=done[Action.DEAD],

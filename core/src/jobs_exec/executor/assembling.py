@@ -1,0 +1,207 @@
+"""The roles of one executor, made and tied together once, before any of them starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from jobs_exec.client import Client, SyncClient
+from jobs_exec.contracts.backend import Capability, ExecutorRecord
+from jobs_exec.contracts.operator import TypeRecord
+from jobs_exec.executor.accounts import Accounts
+from jobs_exec.executor.attempt import Attempt, Lane, Stop
+from jobs_exec.executor.claiming import Claimer, ClaimRules
+from jobs_exec.executor.context import Services
+from jobs_exec.executor.deadlines import Deadlines
+from jobs_exec.executor.draining import Draining
+from jobs_exec.executor.gate import Gate
+from jobs_exec.executor.heartbeat import LeaseRules
+from jobs_exec.executor.intake import Intake
+from jobs_exec.executor.membership import Listener, Member, Membership
+from jobs_exec.executor.observing import Observing
+from jobs_exec.executor.orgs import Orgs
+from jobs_exec.executor.planning import lanes_of, routes_of
+from jobs_exec.executor.reserving import Reservations
+from jobs_exec.executor.running import Ends, Runner
+from jobs_exec.executor.screening import Screening
+from jobs_exec.executor.settling import Settler, SettleRules
+from jobs_exec.executor.threads import Threads
+from jobs_exec.executor.upkeep import Upkeep, UpkeepRules
+from jobs_exec.executor.values import Progress, Tally
+from jobs_exec.executor.waking import Waker
+from jobs_exec.host import Host
+
+_CLOSERS = 4
+"""Threads that commit and roll back for sync handlers; each is busy for one round trip."""
+_BACKLOG = 4
+"""Settle batches that may wait or be under way before claims stop."""
+
+
+class Owner(Protocol):
+    """What the roles ask of the executor, and tell it."""
+
+    @property
+    def ending(self) -> bool:
+        """True when nothing is started any more."""
+
+    def told(self, progress: Progress) -> None:
+        """Something was written."""
+
+    def member_lost(self, member: Member) -> None:
+        """An identity was reaped."""
+
+    def threads_stuck(self, stuck: int, size: int) -> None:
+        """Threads run handlers that were given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """All roles. `patience` is how many seconds a cancelled handler has to end."""
+
+    lanes: tuple[Lane, ...]
+    claimers: tuple[Claimer, ...]
+    membership: Membership
+    runner: Runner
+    settler: Settler[Attempt]
+    upkeep: Upkeep
+    waker: Waker | None
+    reservations: Reservations | None
+    draining: Draining
+    threads: Threads
+    closers: Threads
+    patience: float
+
+    def background(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        """The roles that run until they are cancelled."""
+        yield "deadlines", Deadlines(self.runner, self.patience).run()
+        yield "upkeep", self.upkeep.run()
+        if self.waker is not None:
+            yield "wake", self.waker.run()
+        if self.reservations is not None:
+            yield "reservations", self.reservations.run()
+
+    def close(self) -> None:
+        """Lets go of handlers and threads that are left."""
+        self.runner.close()
+        self.threads.close()
+        self.closers.close()
+
+
+def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: Owner) -> Roles:
+    """All roles of one executor; to be called on its loop."""
+    policy, settings = host.policy, host.settings
+    threads, closers = Threads(settings.threads), Threads(_CLOSERS, name="close")
+    routes = routes_of(host, threads)
+    lanes = lanes_of(host, routes)
+    orgs = Orgs(host.directory, max(1.0, policy.lease / 3))
+    reservations = None if host.ledger_is_store else Reservations(host.store, policy.lease)
+    accounts = Accounts(tally, observing, reservations, owner.told)
+    settler = Settler[Attempt](
+        host.backend,
+        _settle_rules(host),
+        on_settled=accounts.settled,
+        prepare=None if reservations is None else reservations.record,
+    )
+    runner = _runner(host, lanes, (threads, closers), settler, accounts, observing, owner)
+    membership = _membership(host, name, lanes, runner, settler, owner)
+    upkeep = Upkeep(
+        host.backend,
+        None if host.ledger_is_store else host.store,
+        lanes,
+        orgs,
+        UpkeepRules(policy.poll_interval, policy.lease / 3, policy.max_crashes),
+    )
+    screening = Screening(orgs, reservations, runner.refuse)
+    intake = Intake(routes, membership, screening, runner, settler, accounts, lambda: owner.ending)
+    gate, rules = Gate(), ClaimRules(settings.claim_size, policy.poll_interval)
+    return Roles(
+        lanes=lanes,
+        claimers=tuple(Claimer(host.backend, lane, intake, gate, rules) for lane in lanes),
+        membership=membership,
+        runner=runner,
+        settler=settler,
+        upkeep=upkeep,
+        waker=Waker(host.backend, lanes) if lanes and Capability.WAKE_UP in host.backend.capabilities else None,
+        reservations=reservations,
+        draining=Draining(lanes, upkeep, lambda: _written(runner, settler), lambda: tally.claimed),
+        threads=threads,
+        closers=closers,
+        patience=min(2.0, policy.lease / 10),
+    )
+
+
+def _settle_rules(host: Host) -> SettleRules:
+    size = host.settings.settle_size
+    return SettleRules(size=size, delay=host.settings.settle_delay_ms / 1000, backlog=_BACKLOG * size)
+
+
+def _runner(
+    host: Host,
+    lanes: tuple[Lane, ...],
+    pools: tuple[Threads, Threads],
+    settler: Settler[Attempt],
+    accounts: Accounts,
+    observing: Observing,
+    owner: Owner,
+) -> Runner:
+    threads, closers = pools
+
+    def put(attempt: Attempt) -> None:
+        settler.put(attempt)
+        if attempt.stop is Stop.TIMEOUT and not attempt.route.type.is_async and threads.stuck:
+            accounts.tally.stuck += 1
+            owner.threads_stuck(threads.stuck, threads.size)
+
+    def stuck() -> None:
+        accounts.tally.stuck += 1
+
+    services = Services(
+        backend=host.backend,
+        client=Client(host),
+        sync_client=SyncClient(host),
+        closers=closers,
+        loop=asyncio.get_running_loop(),
+        enqueued=lambda: _hint(lanes),
+    )
+    runner = Runner(services, observing, Ends(put, accounts.committed, stuck))
+    accounts.tally.running_now = lambda: len(runner.running)
+    return runner
+
+
+def _membership(
+    host: Host, name: str, lanes: tuple[Lane, ...], runner: Runner, settler: Settler[Attempt], owner: Owner
+) -> Membership:
+    types = tuple(
+        TypeRecord(made.name, made.queue, made.identity, made.max_attempts)
+        for made in host.job_types.values()
+        if made.queue in host.settings.queue_slots
+    )
+    queues = tuple(host.settings.queue_slots)
+
+    def record(identity: UUID) -> ExecutorRecord:
+        return ExecutorRecord(identity, name, host.policy.lease, queues, types)
+
+    def lost(member: Member) -> None:
+        runner.stop_all(Stop.LOST, member)
+        owner.member_lost(member)
+
+    listener = Listener(
+        at_risk=lambda member: runner.stop_all(Stop.LEASE, member),
+        lost=lost,
+        joined=lambda: _hint(lanes),
+        flushed=settler.flushed,
+    )
+    return Membership(host.backend, record, LeaseRules(host.policy.lease), listener)
+
+
+def _hint(lanes: tuple[Lane, ...]) -> None:
+    for lane in lanes:
+        lane.hint.set()
+
+
+async def _written(runner: Runner, settler: Settler[Attempt]) -> None:
+    await runner.idle.wait()
+    await settler.flushed()

@@ -1,0 +1,227 @@
+"""The executor: claims jobs, runs them, settles them, until it is told to end.
+
+It composes the roles and owns their tasks; each role is a file of its own. A job's way::
+
+    Claimer -> admit -> Screening -> Runner -> put -> Settler -> settled
+                                        |                            |
+                                        +-- its own transaction -----+--> figures, observers
+
+Claimers never talk to the settler; all they share is the count of what is unwritten. Tasks of handlers belong to the
+`Runner`, not to the group of the roles: whatever a handler does, no role is cancelled for it.
+
+The engine's own cost is 28 µs for a no-op async job with identity, decode, context, outcome and batch settle
+(tests/benchmarks/engine_overhead.py: a backend that answers from memory, one core of the 2-core machine).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+from jobs_exec.contracts.backend import Capability
+from jobs_exec.contracts.observer import ExecutorChanged
+from jobs_exec.errors import CapabilityMissing
+from jobs_exec.executor.assembling import Roles, assemble
+from jobs_exec.executor.attempt import Stop
+from jobs_exec.executor.claiming import Claimer
+from jobs_exec.executor.membership import Member
+from jobs_exec.executor.observing import Observing
+from jobs_exec.executor.outage import describe
+from jobs_exec.executor.shutdown import Shutdown, within
+from jobs_exec.executor.values import ExitReport, Mode, OnProgress, Progress, State, Tally
+from jobs_exec.host import Host
+
+log = logging.getLogger(__name__)
+
+
+class Executor:
+    """One executor of `host`. `run` once; `drain` and `abort` are the first and the second signal.
+
+    `name` is for people (default: host name and process id); `on_progress` is called after every write.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        mode: Mode = Mode.FOREVER,
+        name: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        if Capability.CLAIM not in host.backend.capabilities:
+            raise CapabilityMissing(host.backend.name, Capability.CLAIM, "its jobs arrive through `trigger`")
+        self._host = host
+        self._mode = mode
+        self._name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._on_progress = on_progress
+        self._tally = Tally()
+        self._observing = Observing(host.observers)
+        self._problem: str | None = None
+        self._shutdown = Shutdown(host.settings.shutdown_grace)
+        self.state = State.NEW
+
+    @property
+    def progress(self) -> Progress:
+        """The figures of now."""
+        return self._tally.progress()
+
+    def drain(self) -> None:
+        """Claims no more, lets running jobs end for ``JOB_SHUTDOWN_GRACE`` seconds, gives the rest back."""
+        self._shutdown.ask()
+
+    def abort(self) -> None:
+        """Cancels what runs at once and gives it back."""
+        self._shutdown.hurry()
+
+    async def run(self) -> ExitReport:
+        """Runs until the mode's end, `drain` or `abort`.
+
+        Raises what the backend raises when it cannot be opened or joined (`BackendUnavailable`, `SchemaMismatch`);
+        outages later are waited out.
+        """
+        host = self._host
+        async with AsyncExitStack() as resources:
+            for opened in (host.backend, *(() if host.ledger_is_store else (host.store,))):
+                await opened.open()
+                resources.push_async_callback(opened.close)
+            for lifespan in host.lifespans:
+                await resources.enter_async_context(lifespan)
+            roles = assemble(host, self._name, self._tally, self._observing, self)
+            try:
+                await self._work(roles)
+            finally:
+                roles.close()
+        self._turn(State.STOPPED, roles.membership.current.id)
+        return ExitReport(1 if self._problem else 0, self.progress, self._problem)
+
+    # --- what the roles ask and tell ------------------------------------------------------------------
+
+    @property
+    def ending(self) -> bool:
+        """True when nothing is started any more."""
+        return self.state is State.DRAINING
+
+    def told(self, progress: Progress) -> None:
+        """Something was written."""
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+    def member_lost(self, member: Member) -> None:
+        """An identity was reaped."""
+        log.error("this executor was taken for gone, its jobs are somebody else's now", extra=_fields(member.id))
+        self._emit(member.id, "lost")
+
+    def threads_stuck(self, stuck: int, size: int) -> None:
+        """`stuck` of `size` threads run handlers that were given up."""
+        log.error("a sync handler did not end in time; its thread is stuck", extra={"stuck": stuck, "threads": size})
+        if stuck * 2 >= size:
+            self._problem = f"{stuck} of {size} threads are stuck in sync handlers (JOB_THREADS)"
+            self._shutdown.ask()
+
+    # --- its life --------------------------------------------------------------------------------------
+
+    async def _work(self, roles: Roles) -> None:
+        """All roles, from joining to leaving; a failure to start is raised as it is, outside the group."""
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                await self._join(roles, tasks)
+            except Exception as error:
+                failure = error
+            else:
+                await self._serve(roles, tasks)
+            await roles.membership.leave()
+        if failure is not None:
+            raise failure
+
+    async def _join(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:
+        await roles.membership.start(tasks)
+        self._turn(State.RUNNING, roles.membership.current.id)
+        if self._mode is not Mode.FOREVER:
+            await roles.upkeep.bounded()
+
+    async def _serve(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:
+        settling = tasks.create_task(roles.settler.run(), name="settle")
+        background = [tasks.create_task(run, name=name) for name, run in roles.background()]
+        claims = [tasks.create_task(self._claims(each), name="claim") for each in roles.claimers]
+        await self._until_the_end(roles, claims)
+        await self._wind_down(roles, claims)
+        for task in (*background, *([] if settling.done() else [settling])):
+            task.cancel()
+
+    async def _claims(self, claimer: Claimer) -> None:
+        if self._mode is not Mode.ONCE:
+            await claimer.run()
+            return
+        try:
+            await claimer.once()
+        except Exception as error:
+            self._problem = f"the claim failed: {describe(error)}"
+
+    async def _until_the_end(self, roles: Roles, claims: Sequence[asyncio.Task[None]]) -> None:
+        """Until the mode's own end, or until the executor is asked to end."""
+        match self._mode:
+            case Mode.FOREVER:
+                await self._shutdown.asked.wait()
+            case Mode.DRAIN:
+                await self._shutdown.unless_asked(roles.draining.done)
+            case Mode.ONCE:
+                await self._shutdown.unless_asked(lambda: _ended(claims))
+
+    async def _wind_down(self, roles: Roles, claims: Sequence[asyncio.Task[None]]) -> None:
+        """See the states in `shutdown`."""
+        self._turn(State.DRAINING, roles.membership.current.id)
+        roles.membership.stop_joining()
+        for claimer in roles.claimers:
+            claimer.stop()
+        await self._shutdown.within_grace(lambda: _quiet(roles, claims))
+        await self._cut_off(roles)
+        for task in claims:
+            task.cancel()
+        await _ended(claims)
+        roles.settler.stop()
+        if not await within(self._host.policy.lease, roles.settler.flushed()):
+            self._problem = f"{roles.settler.unsettled} ended attempts could not be written; they will be run again"
+
+    async def _cut_off(self, roles: Roles) -> None:
+        """Cancels what still runs and gives it back."""
+        left = len(roles.runner.running)
+        if left and self._shutdown.hurried.is_set():
+            self._problem = f"aborted: {left} running jobs were cancelled and given back"
+        roles.runner.stop_all(Stop.SHUTDOWN)
+        # Those that do not end are given up one patience later; a transaction may still be committing then.
+        await within(3 * roles.patience + 1, _idle(roles))
+
+    def _turn(self, state: State, executor: UUID) -> None:
+        self.state = state
+        word = "started" if state is State.RUNNING else state.value
+        log.info("executor %s", word, extra={**_fields(executor), "name_": self._name})
+        self._emit(executor, word)
+
+    def _emit(self, executor: UUID, word: str) -> None:
+        if self._observing:
+            self._observing.emit(ExecutorChanged(executor, word))
+
+
+def _fields(executor: UUID) -> dict[str, str]:
+    return {"executor": str(executor)}
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+async def _idle(roles: Roles) -> None:
+    await roles.runner.idle.wait()
+
+
+async def _quiet(roles: Roles, claims: Sequence[asyncio.Task[None]]) -> None:
+    """No claim is under way and nothing runs."""
+    await _ended(claims)
+    await roles.runner.idle.wait()

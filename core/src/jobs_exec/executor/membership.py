@@ -1,0 +1,162 @@
+"""The executor's identities at the backend: one that claims, and retiring ones that still have jobs.
+
+An identity is made by `join` and kept by its heartbeat. It is given up, and the next one joins, when
+
+- it was *lost*: somebody has reaped it, and has its jobs;
+- a claim failed: the reply may have been lost after the commit, and jobs nobody told us of would be kept alive by
+  our own heartbeat. The identity claims no more, and leaves as soon as the jobs we know of are settled; leaving
+  gives the others back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from jobs_exec.contracts.backend import ExecutorRecord, QueueBackend
+from jobs_exec.executor.heartbeat import Heartbeat, LeaseRules, LeaseState
+from jobs_exec.executor.outage import Outage, describe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One identity; `open` counts its claimed jobs that are not settled yet."""
+
+    id: UUID
+    heart: Heartbeat = field(repr=False)
+    on_last: Callable[[Member], None] = field(repr=False)
+    open: int = 0
+    retiring: bool = False
+
+    @property
+    def may_claim(self) -> bool:
+        """True while its lease is held and its jobs are known."""
+        return not self.retiring and self.heart.state is LeaseState.HELD
+
+    @property
+    def may_run(self) -> bool:
+        """True while jobs it has claimed may be started."""
+        return self.heart.state is LeaseState.HELD
+
+    def settled(self) -> None:
+        """One of its jobs has been written."""
+        self.open -= 1
+        if self.retiring and not self.open:
+            self.on_last(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told of a member: its lease is `at_risk`, it is `lost`, a new one has `joined`.
+
+    `flushed` is awaited before an identity whose lease was at risk is renewed: what it gives back goes first.
+    """
+
+    at_risk: Callable[[Member], None]
+    lost: Callable[[Member], None]
+    joined: Callable[[], None]
+    flushed: Callable[[], Awaitable[None]]
+
+
+class Membership:
+    """One role: `start` joins, `leave` ends it; between them `current` is the identity to claim with."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        record: Callable[[UUID], ExecutorRecord],
+        rules: LeaseRules,
+        listener: Listener,
+    ) -> None:
+        self._backend = backend
+        self._record = record
+        self._rules = rules
+        self._listener = listener
+        self._keeping: dict[Member, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._joining = asyncio.Lock()
+        self._joins = True
+        self._ended = False
+        self.current: Member
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Joins for the first time; raises what the backend raises."""
+        self._tasks = tasks
+        await self._join()
+
+    async def retire(self, member: Member) -> None:
+        """Claims no more with `member`, and joins anew; returns when that is done."""
+        if member.retiring:
+            return
+        member.retiring = True
+        if not member.open:
+            self._last_settled(member)
+        await self._rejoin(member)
+
+    def stop_joining(self) -> None:
+        """The executor ends: an identity that is given up from now on has no successor."""
+        self._joins = False
+
+    async def leave(self) -> None:
+        """All identities leave; what they still have is given back."""
+        self._joins, self._ended = False, True
+        await asyncio.gather(*[self._leave(member) for member in tuple(self._keeping)])
+
+    async def _join(self) -> None:
+        identity = uuid4()
+        # Measured from before the request: the server's lease ends later than ours, never earlier.
+        heart = Heartbeat(self._backend, identity, self._rules, flush=self._listener.flushed, on_risk=lambda: None)
+        member = Member(identity, heart, self._last_settled)
+        heart.on_risk = lambda: self._at_risk(member)
+        await self._backend.join(self._record(identity))
+        self.current = member
+        self._keeping[member] = self._tasks.create_task(self._keep(member), name="heartbeat")
+        self._listener.joined()
+
+    async def _keep(self, member: Member) -> None:
+        if await member.heart.run() is not LeaseState.LOST:
+            return
+        del self._keeping[member]
+        await self._rejoin(member)
+
+    def _at_risk(self, member: Member) -> None:
+        if member.heart.state is LeaseState.LOST:
+            member.retiring = True
+            self._listener.lost(member)
+        else:
+            self._listener.at_risk(member)
+
+    async def _rejoin(self, old: Member) -> None:
+        outage = Outage("join")
+        async with self._joining:
+            while self.current is old and self._joins:
+                try:
+                    await self._join()
+                except Exception as error:
+                    await outage.pause(error)
+                else:
+                    outage.recovered()
+
+    def _last_settled(self, member: Member) -> None:
+        """A retiring identity leaves with its last job; at the end all leave anyway."""
+        if member in self._keeping and not self._ended:
+            task = self._tasks.create_task(self._leave(member))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, member: Member) -> None:
+        keeping = self._keeping.pop(member, None)
+        if keeping is None:
+            return
+        try:
+            async with asyncio.timeout(self._rules.interval):
+                await self._backend.leave(member.id)
+        except Exception as error:
+            log.warning("leaving failed; the lease will lapse: %s", describe(error), extra={"executor": str(member.id)})
+        member.heart.stop()
+        await asyncio.wait([keeping])

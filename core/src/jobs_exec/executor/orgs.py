@@ -1,0 +1,67 @@
+"""What the org directory says, asked in batches and never cached.
+
+A directory that fails or does not answer in time cannot say: the jobs of those orgs are given back with a delay
+that doubles for each org from 1 second to 60, and starts again after the next answer about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from jobs_exec.contracts.directory import OrgDirectory, OrgStatus
+from jobs_exec.executor.outage import Outage
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """The directory could not say; ask again after `delay` seconds."""
+
+    delay: float
+
+
+class Orgs:
+    """The directory of an executor, or none: then every org is active."""
+
+    def __init__(self, directory: OrgDirectory | None, timeout: float) -> None:
+        self._directory = directory
+        self._timeout = timeout
+        self._outage = Outage("org directory")
+        self._failures: dict[str, int] = {}
+        self.suspended: set[str] = set()
+        """Orgs whose last answer was so."""
+
+    def __bool__(self) -> bool:
+        return self._directory is not None
+
+    async def standings(self, org_ids: AbstractSet[str]) -> dict[str, OrgStatus | Unsaid]:
+        """What is known of each of `org_ids`."""
+        answers = await self._ask(org_ids)
+        return {org: self._noted(org, answers.get(org)) for org in org_ids}
+
+    async def _ask(self, org_ids: AbstractSet[str]) -> dict[str, OrgStatus]:
+        if self._directory is None:
+            return dict.fromkeys(org_ids, OrgStatus.ACTIVE)
+        try:
+            async with asyncio.timeout(self._timeout):
+                answers = dict(await self._directory.check(org_ids))
+        except Exception as error:
+            self._outage.failed(error)
+            return {}
+        self._outage.recovered()
+        return answers
+
+    def _noted(self, org: str, answer: OrgStatus | None) -> OrgStatus | Unsaid:
+        if answer is OrgStatus.SUSPENDED:
+            self.suspended.add(org)
+        else:
+            self.suspended.discard(org)
+        if answer is not None:
+            self._failures.pop(org, None)
+            return answer
+        failures = self._failures[org] = self._failures.get(org, 0) + 1
+        return Unsaid(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10)))

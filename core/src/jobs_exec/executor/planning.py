@@ -1,0 +1,36 @@
+"""From a host to tables that nothing is looked up in twice: a route for each type, a lane for each queue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from jobs_exec.executor.attempt import Lane, Route
+from jobs_exec.executor.chain import fold
+from jobs_exec.executor.outcomes import terms_of
+from jobs_exec.executor.threads import Threads
+from jobs_exec.host import Host
+
+log = logging.getLogger(__name__)
+
+
+def routes_of(host: Host, threads: Threads) -> dict[str, Route]:
+    """The job types of the queues that are served, compiled: only these are carried."""
+    served = host.settings.queue_slots
+    return {
+        name: Route(made, terms_of(made, host.policy), made.payload.decode, fold(made, host.middleware, threads))
+        for name, made in host.job_types.items()
+        if made.queue in served
+    }
+
+
+def lanes_of(host: Host, routes: Mapping[str, Route]) -> tuple[Lane, ...]:
+    """The queues that are served and have types here, each with its slots."""
+    lanes = []
+    for queue, slots in host.settings.queue_slots.items():
+        types = frozenset(name for name, route in routes.items() if route.type.queue == queue)
+        if types:
+            lanes.append(Lane(queue, slots, max(1, int(slots * host.settings.org_max_share)), types))
+        else:
+            log.warning("no job type belongs to queue %r; it is not served", queue)
+    return tuple(lanes)

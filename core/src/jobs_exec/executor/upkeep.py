@@ -1,0 +1,120 @@
+"""Upkeep: due jobs are promoted, jobs of lost executors rescued, old records purged.
+
+Every executor does all of it, on a jittered schedule; the backend sees to it that two of them do not do it twice.
+While a step answers that there is more it is repeated at once. The org directory is asked about the orgs whose jobs
+are held, so that a suspension ends without anybody's help.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from jobs_exec.contracts.backend import Promoted, PromoteRequest, QueueBackend, RescueRequest
+from jobs_exec.contracts.directory import OrgStatus
+from jobs_exec.contracts.store import IdempotencyStore
+from jobs_exec.executor.attempt import Lane
+from jobs_exec.executor.orgs import Orgs
+from jobs_exec.executor.outage import Outage
+
+_BOUNDED = 10
+_PURGE_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepRules:
+    """Seconds between two runs of each step; `max_crashes` of a suspect make it dead."""
+
+    promote: float
+    rescue: float
+    max_crashes: int
+    purge: float = 60.0
+
+
+class Upkeep:
+    """One role: `run` until cancelled. `bounded` is one short pass, for executors that end by themselves."""
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        store: IdempotencyStore | None,
+        lanes: Sequence[Lane],
+        orgs: Orgs,
+        rules: UpkeepRules,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._lanes = {lane.queue: lane for lane in lanes}
+        self._orgs = orgs
+        self._rules = rules
+        self._held: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        """All steps, each at its own pace."""
+        async with asyncio.TaskGroup() as steps:
+            steps.create_task(_repeat("promote", self._promote_step, self._rules.promote))
+            steps.create_task(_repeat("rescue", self.rescue, self._rules.rescue))
+            steps.create_task(_repeat("purge", self.purge, self._rules.purge))
+
+    async def bounded(self) -> None:
+        """Up to ten batches of each step; raises what the backend raises."""
+        for step in (self.rescue, self._promote_step, self.purge):
+            for _ in range(_BOUNDED):
+                if not await step():
+                    break
+
+    async def promote(self) -> Promoted:
+        """One batch of due jobs, and the held ones by what the directory says."""
+        suspended, active = await self._standings()
+        request = PromoteRequest(tuple(self._lanes), suspended=suspended, active=active)
+        promoted = await self._backend.promote(request)
+        self._held = promoted.held_orgs
+        for queue in promoted.queues & self._lanes.keys():
+            self._lanes[queue].hint.set()
+        return promoted
+
+    async def rescue(self) -> bool:
+        """One batch of jobs of lost executors; True when there are more."""
+        rescued = await self._backend.rescue(RescueRequest(max_crashes=self._rules.max_crashes))
+        return rescued.more
+
+    async def purge(self) -> bool:
+        """One batch of records past their time; True when there may be more."""
+        purged = await self._backend.purge(_PURGE_BATCH)
+        if self._store is not None:
+            purged = max(purged, await self._store.purge(_PURGE_BATCH))
+        return purged >= _PURGE_BATCH
+
+    async def _promote_step(self) -> bool:
+        return (await self.promote()).more
+
+    async def _standings(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Suspended and active orgs; an unknown org is let go too, so that its jobs are claimed and rejected."""
+        # Those that a claim found suspended have more ready jobs, which are held here.
+        asked = self._held | self._orgs.suspended
+        if not self._orgs:
+            return frozenset(), self._held
+        if not asked:
+            return frozenset(), frozenset()
+        standings = await self._orgs.standings(asked)
+        suspended = frozenset(org for org, said in standings.items() if said is OrgStatus.SUSPENDED)
+        let_go = frozenset(o for o, said in standings.items() if said in (OrgStatus.ACTIVE, OrgStatus.UNKNOWN))
+        return suspended, let_go
+
+
+async def _repeat(name: str, step: Callable[[], Awaitable[bool]], every: float) -> None:
+    """The first run comes soon, but not with all other executors of the deployment at once."""
+    outage = Outage(name)
+    pause = min(every, 1.0)
+    while True:
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (spreads load, guards no secret)
+        pause = every
+        try:
+            while await step():
+                pass
+        except Exception as error:
+            await outage.pause(error)
+        else:
+            outage.recovered()
