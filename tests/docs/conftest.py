@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from snippets import Page, page_environment
@@ -15,17 +14,18 @@ from jobs_exec.registry import isolated
 
 
 @pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+def page(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     """Where a page is executed; its modules and job types are forgotten afterwards."""
-    environment = page_environment(tmp_path)
+    folder = tmp_path_factory.mktemp("page")
+    environment = page_environment(folder)
     for name in set(os.environ) - set(environment):
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", environment["PATH"])
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     before = set(sys.modules)
     with isolated(), asyncio.Runner() as runner:
-        yield Page(tmp_path, runner, environment)
+        yield Page(folder, runner, environment)
     for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]

@@ -8,6 +8,9 @@ Directives::
     <!-- exit: N -->                the last command of the block ends with this code instead of 0
     <!-- until: TEXT -->            the one command of the block runs until it prints TEXT, then gets Ctrl-C
     <!-- command: NAME -->          the command runs in a fresh copy of the tree; the checks find it by this name
+
+A page may begin with what it needs beside its folder: ``<!-- needs: postgres -->``, the URL of a server in
+``DATABASE_URL``, or ``<!-- needs: environment -->``, an environment of its own to install into.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<marks>`{3,})(?P<language>\S*)\s*$")
 _DIRECTIVE = re.compile(r"^\s*<!-- (?P<name>not executed|file|output|exit|until|command)(: (?P<value>.+?))? -->\s*$")
+_NEEDS = re.compile(r"<!-- needs: (postgres|environment) -->")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,12 @@ class Block:
     @property
     def place(self) -> str:
         return f"{self.page.name}:{self.line}"
+
+
+def needs(page: Path) -> str:
+    """What the page needs beside its folder; may be empty."""
+    match = _NEEDS.match(page.read_text())
+    return match[1] if match else ""
 
 
 def blocks(page: Path) -> list[Block]:
