@@ -7,7 +7,7 @@ import re
 MASK = "********"
 
 _PASSWORDS = (
-    re.compile(r"(\w://[^\s:/@]*:)[^\s@]+(?=@)"),
+    re.compile(r"(\w://[^\s:/@]*:)[^\s/]+(?=@)"),  # up to the last @: some passwords hold one that nobody escaped
     re.compile(r"(password\s*=\s*)(?:'[^']*'|[^\s,;&]+)", re.IGNORECASE),
 )
 

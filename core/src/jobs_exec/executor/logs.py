@@ -8,15 +8,13 @@ in anything that looks like a connection string are masked on the way out, whoev
 from __future__ import annotations
 
 import logging
-import re
+import os
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
 
-_URL_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s@]+(?=@)")
-_PAIR_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s,;]+)", re.IGNORECASE)
-_MASK = r"\1********"
+from jobs_exec.masking import masked
 
 
 def configure(stream: TextIO, json: bool, level: int = logging.INFO) -> None:
@@ -46,7 +44,7 @@ def _rendering(stream: TextIO, json: bool) -> list[Processor]:
         structlog.processors.JSONRenderer()
         if json
         else structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
+            colors=stream.isatty() and not os.environ.get("NO_COLOR"),
             # The default shows the locals of every frame, payloads among them.
             exception_formatter=structlog.dev.plain_traceback,
         )
@@ -62,8 +60,3 @@ def _rendering(stream: TextIO, json: bool) -> list[Processor]:
 def mask_passwords(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """A structlog processor: masks passwords of connection strings in every text."""
     return {name: masked(value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def masked(text: str) -> str:
-    """`text` with the passwords of URLs and ``password=`` pairs masked."""
-    return _PAIR_PASSWORD.sub(_MASK, _URL_PASSWORD.sub(_MASK, text))
