@@ -8,8 +8,8 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow
 
+from jobs_exec import Identity
 from jobs_exec.contracts import Claim, ClaimKind, ClaimRequest, Ended, Policy, Position
-from jobs_exec.identity import Identity
 from jobs_exec.job import ClaimedJob, RunStatus
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.statements import statement

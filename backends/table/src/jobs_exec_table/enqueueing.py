@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, tuple_row
 
-from jobs_exec.identity import Identity
+from jobs_exec import Identity
 from jobs_exec.job import NewJob, Receipt, ReceiptOutcome
 from jobs_exec_table.caller import async_connection, sync_connection
 from jobs_exec_table.connections import Connections

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow, tuple_row
 
+from jobs_exec import Identity
 from jobs_exec.contracts import ExecutorRecord, TypeRecord
-from jobs_exec.identity import Identity
 from jobs_exec_table.caller import async_connection, sync_connection
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.faults import translated

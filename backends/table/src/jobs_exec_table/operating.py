@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
+from jobs_exec import Identity
 from jobs_exec.contracts import (
     CancelOutcome,
     ExecutorView,
@@ -20,7 +21,6 @@ from jobs_exec.contracts import (
     TypeView,
 )
 from jobs_exec.errors import JobNotFound
-from jobs_exec.identity import Identity
 from jobs_exec.job import JobView
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.statements import statement

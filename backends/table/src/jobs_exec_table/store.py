@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs_exec.contracts import Record, Reservation, ReserveAnswer, Reserved
-from jobs_exec.identity import digest
+from jobs_exec.contracts import Record, Reservation, ReserveAnswer, Reserved, digest
 from jobs_exec.job import AttemptRef, RunRef
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.statements import statement

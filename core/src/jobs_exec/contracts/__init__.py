@@ -59,6 +59,7 @@ from jobs_exec.contracts.operator import (
 )
 from jobs_exec.contracts.plugin import PROJECT, HookSpecs, PluginHost, Policy, hookimpl, hookspec
 from jobs_exec.contracts.store import IdempotencyStore, Record, Reservation, ReserveAnswer, Reserved
+from jobs_exec.identity import digest
 
 __all__ = [
     "JSON",
@@ -116,6 +117,7 @@ __all__ = [
     "SyncAttemptTransaction",
     "TypeRecord",
     "TypeView",
+    "digest",
     "hookimpl",
     "hookspec",
 ]
