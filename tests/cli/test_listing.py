@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from command import Shell
 
+from jobs_exec.cli.output import distance
 from jobs_exec.job import Action
 
 
@@ -95,3 +97,12 @@ def test_json_is_printed_with_times_that_programs_read(shell: Shell) -> None:
     (job,) = json.loads(shell("list", "--json").stdout)
     assert "T" in job["created_at"]
     assert job["created_at"].endswith("+00:00")
+
+
+def test_times_for_people_are_distances_in_the_largest_unit() -> None:
+    now = datetime.now(UTC)
+    assert distance(now + timedelta(days=3, seconds=5)) == "in 3d"
+    assert distance(now + timedelta(hours=2, seconds=5)) == "in 2h"
+    assert distance(now - timedelta(minutes=5, seconds=1)) == "5m ago"
+    assert distance(now - timedelta(seconds=7)) == "7s ago"
+    assert distance(None) is None

@@ -29,7 +29,7 @@ BACKEND = """
     def queue_backend(host):
         backend = MemoryBackend(host.policy)
         for number in range(int(os.environ.get("PROBE_JOBS", "0"))):
-            envelope = Envelope("acme", os.environ["PROBE_TYPE"], {"number": number})
+            envelope = Envelope("acme", os.environ["PROBE_TYPE"], {"number": number}, max_attempts=1)
             job = prepare(envelope, {}, {}, host.policy, allow_unregistered=True)
             backend.tables.insert(job, backend.tables.now())
         return backend
@@ -46,7 +46,7 @@ HANDLERS = """
     async def quick(ctx, data):
         return data
 
-    @job("failing", max_attempts=1)
+    @job("failing")
     async def failing(ctx, data):
         raise ValueError("no")
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
+_FREE_TEXT = frozenset({"org_id", "type", "note", "value", "default", "reason"})
+"""Columns that break their lines on a narrow terminal; the others stay whole."""
+
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
+
 _PIPE_WIDTH = 100_000
 """Into a file or pipe a row stays one line, however long."""
 
@@ -40,7 +45,7 @@ def emit_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("id", "name"))
+        table.add_column(column, overflow="fold", no_wrap=column not in _FREE_TEXT)
     for row in rows:
         table.add_row(*(Text(printable(_cell(row.get(column)))) for column in columns))
     _console().print(table)
@@ -78,6 +83,16 @@ def decoded(text: str | None) -> Any:
     except (ValueError, RecursionError):
         return text
     return value
+
+
+def distance(when: datetime | None) -> str | None:
+    """How far `when` is from now, in its largest unit: ``in 2h``, ``5s ago``."""
+    if when is None:
+        return None
+    seconds = (when - datetime.now(UTC)).total_seconds()
+    size, unit = next(((size, unit) for unit, size in _UNITS if abs(seconds) >= size), (1, "s"))
+    count = f"{abs(seconds) / size:.0f}{unit}"
+    return f"in {count}" if seconds > 0 else f"{count} ago"
 
 
 def _escaped(char: str) -> str:

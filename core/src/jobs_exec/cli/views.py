@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from jobs_exec.cli.output import decoded
+from jobs_exec.cli.output import decoded, distance
 
 if TYPE_CHECKING:
     from jobs_exec.contracts.operator import ExecutorView, OrgView, TypeView
     from jobs_exec.job import JobView, Receipt
 
-JOB_COLUMNS = ("id", "org_id", "type", "queue", "status", "attempts", "created_at", "run_at", "note")
+JOB_COLUMNS = ("id", "org_id", "type", "queue", "status", "attempts", "due", "note")
 ORG_COLUMNS = ("org_id", "ready", "running", "scheduled", "held", "dead", "oldest_wait")
 TYPE_COLUMNS = ("type", "queue", "identity", "executors", "ready", "running", "scheduled", "held", "note")
-EXECUTOR_COLUMNS = ("id", "name", "state", "queues", "running", "started_at", "lease_until")
+EXECUTOR_COLUMNS = ("id", "name", "state", "queues", "running", "started", "lease_ends")
 
 
 def job_object(value: JobView | Receipt) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def job_row(view: JobView) -> dict[str, Any]:
     """One line of a listing."""
     note = view.waiting_for or view.reason or (f"of {view.of}" if view.of else None)
     attempts = f"{view.attempts}/{view.max_attempts}"
-    return {**job_summary(view), "attempts": attempts, "note": f"waiting for {note}" if view.waiting_for else note}
+    when = {"due": distance(view.run_at), "attempts": attempts}
+    return {**job_summary(view), **when, "note": f"waiting for {note}" if view.waiting_for else note}
 
 
 def org_row(view: OrgView) -> dict[str, Any]:
@@ -56,4 +57,5 @@ def type_row(view: TypeView) -> dict[str, Any]:
 
 def executor_row(view: ExecutorView) -> dict[str, Any]:
     """One line of `executors`."""
-    return {**dataclasses.asdict(view), "queues": ",".join(view.queues)}
+    times = {"started": distance(view.started_at), "lease_ends": distance(view.lease_until)}
+    return {**dataclasses.asdict(view), "queues": ",".join(view.queues), **times}

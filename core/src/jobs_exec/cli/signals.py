@@ -1,0 +1,56 @@
+"""What signals do to a running executor: the first drains it, the second aborts it, the third ends the process.
+
+The handlers are Python's own rather than the event loop's: they also run while a handler that never awaits
+blocks the loop, so the third signal always ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from jobs_exec.cli.output import say
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stoppable(Protocol):
+    """An executor, as far as signals are concerned."""
+
+    def drain(self) -> None:
+        """Stop claiming, let running jobs finish."""
+
+    def abort(self) -> None:
+        """Cancel running jobs at once."""
+
+
+@contextmanager
+def stopped_by_signals(executor: Stoppable) -> Iterator[None]:
+    """Inside the block SIGINT and SIGTERM stop `executor`; must be entered in the main thread, in its event loop."""
+    loop = asyncio.get_running_loop()
+    received = 0
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        if received == 1:
+            say("draining: running jobs may finish; a second signal cancels them")
+            loop.call_soon_threadsafe(executor.drain)
+        elif received == 2:
+            say("aborting: running jobs are cancelled and given back; a third signal ends the process")
+            loop.call_soon_threadsafe(executor.abort)
+        else:
+            # Not sys.exit: a thread or a coroutine that swallows everything must not survive this.
+            os._exit(128 + number)
+
+    before = {each: signal.signal(each, receive) for each in STOPPING}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
