@@ -33,7 +33,7 @@ def test_once_claims_once(command: Commands) -> None:
 def test_the_report_for_people_names_what_happened(command: Commands) -> None:
     done = command.call("run", "--drain", PROBE_JOBS="2", PROBE_TYPE="failing")
     assert (done.returncode, done.stdout) == (0, "")
-    assert re.search(r"2 claimed, 2 dead in \d", done.stderr)
+    assert re.search(r"^2 dead in \d", done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr
 
 
@@ -132,7 +132,7 @@ def test_on_a_terminal_long_work_shows_how_far_it_is(command: Commands) -> None:
     assert code == 0
     assert "0 failed" in shown
     assert "executor started" in shown
-    assert "30 claimed, 30 succeeded" in shown
+    assert "30 succeeded in" in shown
     (command.folder / "jobs.ndjson").write_text('{"orgId": "acme", "type": "quick"}\n' * 3)
     code, shown = command.on_terminal("enqueue", "--from", "jobs.ndjson", typed="")
     assert code == 0
