@@ -107,5 +107,7 @@ def _print(report: ExitReport, seconds: float, as_json: bool) -> None:
     if as_json:
         emit_json({"exit_code": report.exit_code, "problem": report.problem, "seconds": round(seconds, 3), **counts})
     else:
-        done = ", ".join(f"{count} {name}" for name, count in counts.items() if count and name not in ("claimed", "running"))
+        done = ", ".join(
+            f"{count} {name}" for name, count in counts.items() if count and name not in ("claimed", "running")
+        )
         say(f"{done or 'no jobs'} in {seconds:.1f} s")
