@@ -61,7 +61,7 @@ def retry(
     if not dead and (org_id or type_name or queue or dry_run):
         raise click.UsageError("--org, --type, --queue and --dry-run belong to --dead")
     if dead:
-        where = JobFilter(org_id, type_name, queue, RunStatus.DEAD, limit=PAGE)
+        where = JobFilter(org_id, type_name, queue, RunStatus.DEAD.value, limit=PAGE)
         _retry_dead(overrides, where, dry_run=dry_run, yes=yes, as_json=as_json)
     else:
         _each(overrides, job_ids, lambda operator: operator.redrive, RedriveOutcome.REDRIVEN, as_json)
@@ -86,6 +86,7 @@ def _each(
     as_json: bool,
 ) -> None:
     """Does `verb` to the ids, prints what became of each and ends with the exit code of the worst."""
+    job_ids = list(dict.fromkeys(job_ids))
 
     async def work(client: Client) -> list[StrEnum]:
         return await _in_pages(verb(client.backend.operator), job_ids)
