@@ -8,6 +8,8 @@ passwords meet the real thing.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +116,19 @@ def missing(what: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """A new folder that another user may pass through, removed at the end.
+
+    Not below pytest's own, which every starting test run closes to other users, under the feet of a server there.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="jobs-exec-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextmanager

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from databases import TEMPLATE, VERSIONS, Database, Server, fresh_database, make_template, running_server
+from databases import TEMPLATE, VERSIONS, Database, Server, fresh_database, make_template, running_server, server_folder
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=[f"pg{version}" for version in VERSIONS])
-def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A running server of one version, with the template of `migrated` in it."""
     version: int = request.param
-    with running_server(version, tmp_path_factory.mktemp(f"postgres-{version}")) as server:
+    with server_folder() as folder, running_server(version, folder / "postgres") as server:
         make_template(server)
         yield server
 

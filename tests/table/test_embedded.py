@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from databases import server_folder
 
 from jobs_exec.errors import ConfigurationError
 from jobs_exec_table import embedded
@@ -18,8 +19,9 @@ from jobs_exec_table.embedded import EmbeddedServer
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("project") / ".jobs"
+def folder() -> Iterator[Path]:
+    with server_folder() as project:
+        yield project / ".jobs"
 
 
 @pytest.fixture

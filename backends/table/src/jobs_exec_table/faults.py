@@ -25,6 +25,7 @@ DATA_CLASSES = ("21", "22", "23", "54")
 
 _OUTAGES = {
     "25006": "the database is read-only (a replica, or default_transaction_read_only is on); connect to the primary",
+    "25P03": "the session was idle in its transaction for longer than one lease, and the database ended it",
     "53100": "the disk of the database server is full; free space on it",
     "53200": "the database server is out of memory",
     "53300": "the database has no connection left (too many connections); lower JOB_TABLE_POOL_SIZE or raise its limit",
@@ -36,7 +37,6 @@ _OUTAGES = {
 }
 _OUTAGE_CLASSES = {
     "08": "the connection to the database was lost",
-    "25": "the connection was left in a wrong transaction state",
     "40": "a concurrent transaction was given precedence; the operation can be repeated",
     "53": "the database server is out of resources",
     "55": "an object the operation needs is locked",

@@ -1,0 +1,277 @@
+"""The transaction of an attempt: effects, acknowledgement and run record commit together, or none of them.
+
+::
+
+    new -> open (lent to the handler) -> committed            settled by (id, token), then COMMIT
+                     |                -> lost                 the token had moved: rolled back
+                     |                -> unknown -> committed | not committed
+                     +--------------- -> rolled back
+
+*Unknown* is a COMMIT whose answer was lost; it is resolved on another connection (`resolving`). No row of the job
+is locked before the settle. While a handler works between two statements the server counts its session as idle in
+a transaction and ends it after one lease; `Attempts.touch`, called every third of the lease, keeps those of a
+living executor open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import psycopg
+from psycopg import sql
+
+from jobs_exec.errors import TransactionMisuse
+from jobs_exec.job import ClaimedJob, Settlement
+from jobs_exec_table.connections import Connections
+from jobs_exec_table.faults import translated
+from jobs_exec_table.lending import LentConnection, LentSyncConnection
+from jobs_exec_table.resolving import lost_commit, resolve, resolve_sync
+from jobs_exec_table.returning import (
+    BUSY,
+    Conn,
+    SyncConn,
+    check_mark,
+    check_usable,
+    give_back,
+    give_back_sync,
+    known,
+    mark,
+    quiet,
+    quiet_sync,
+    quietly,
+    release,
+)
+
+Settle: TypeAlias = Callable[[Conn, Settlement], Awaitable[bool]]
+"""Settles one attempt in the connection's open transaction; False when it was lost."""
+SettleSync: TypeAlias = Callable[[SyncConn, Settlement], bool]
+
+FOREVER = 86_400.0
+"""A handler waits for a connection inside its own timeout, so the pool's must not end it first."""
+
+_BEGIN = sql.SQL(
+    "begin; select set_config('jobs.org_id', {org}, true), set_config('jobs.attempt', {attempt}, true),"
+    " set_config('idle_in_transaction_session_timeout', {idle}, true)"
+)
+# The handler may have taken another role; the settle is the framework's. The mark is gone if it has committed.
+_CHECK = "reset role; select current_setting('jobs.attempt', true)"
+
+
+class Attempts:
+    """Begins attempt transactions and keeps the open ones alive."""
+
+    def __init__(self, connections: Connections, lease: float, settle: Settle, settle_sync: SettleSync) -> None:
+        self.connections = connections
+        self.lease = lease
+        self.settle = settle
+        self.settle_sync = settle_sync
+        self.grace = 5.0
+        """Seconds for a statement that still runs when its handler has returned, and again after it was cancelled."""
+        self.open: set[LentConnection] = set()
+        self.open_sync: set[LentSyncConnection] = set()
+        self.stuck: list[tuple[SyncConn, LentSyncConnection]] = []
+        """Sessions in which a handler's statement goes on although it was cancelled; freed when it has ended."""
+        self._lock = threading.Lock()
+
+    def begin(self, job: ClaimedJob) -> AttemptTransaction:
+        """For an async handler; not yet open."""
+        return AttemptTransaction(self, job)
+
+    def begin_sync(self, job: ClaimedJob) -> SyncAttemptTransaction:
+        """For a handler in a thread; not yet open."""
+        return SyncAttemptTransaction(self, job)
+
+    async def touch(self) -> None:
+        """Keeps every attempt connection that waits for its handler from timing out; call it every third of a lease.
+
+        Never waits for a statement of a handler, and never longer than a third of a lease for the server.
+        """
+        lent = [quietly(each.touch()) for each in tuple(self.open)]
+        if self.open_sync or self.stuck:
+            lent.append(asyncio.to_thread(self._touch_sync))
+        try:
+            async with asyncio.timeout(self.lease / 3):
+                await asyncio.gather(*lent)
+        except TimeoutError:
+            return
+
+    def _touch_sync(self) -> None:
+        with self._lock:
+            waiting, self.stuck, stuck = tuple(self.open_sync), [], self.stuck
+        for lent in waiting:
+            with contextlib.suppress(psycopg.Error):
+                lent.touch()
+        for raw, lent in stuck:
+            self.free_sync(raw, lent, 0.0)
+
+    def free_sync(self, raw: SyncConn, lent: LentSyncConnection, seconds: float) -> None:
+        """Gives the session back when no statement of the handler runs in it within `seconds`; else remembers it."""
+        if lent.lock.acquire(timeout=seconds):
+            lent.lock.release()
+            give_back_sync(raw)
+        else:
+            with self._lock:
+                self.stuck.append((raw, lent))
+
+    def add_sync(self, lent: LentSyncConnection) -> None:
+        """From any thread."""
+        with self._lock:
+            self.open_sync.add(lent)
+
+    def discard_sync(self, lent: LentSyncConnection) -> None:
+        """From any thread."""
+        with self._lock:
+            self.open_sync.discard(lent)
+
+    def begin_statement(self, job: ClaimedJob) -> sql.Composed:
+        """BEGIN and the transaction's settings in one round trip."""
+        idle = f"{max(1, int(self.lease * 1000))}ms"
+        return _BEGIN.format(org=sql.Literal(job.org_id), attempt=sql.Literal(mark(job.ref)), idle=sql.Literal(idle))
+
+
+class AttemptTransaction:
+    """`contracts.AttemptTransaction`."""
+
+    def __init__(self, attempts: Attempts, job: ClaimedJob) -> None:
+        self._attempts = attempts
+        self._job = job
+        self._open: tuple[Conn, LentConnection] | None = None
+
+    def __repr__(self) -> str:
+        return f"AttemptTransaction({self._job.ref!r}, open={self._open is not None})"
+
+    async def open(self) -> LentConnection:
+        """Waits for a connection, begins, and lends it."""
+        with translated(self._attempts.connections.schema_version):
+            pool = await self._attempts.connections.attempt_pool()
+            raw = await pool.getconn(FOREVER)
+            try:
+                await raw.execute(self._attempts.begin_statement(self._job))
+            except BaseException:
+                await give_back(raw)
+                raise
+        lent = LentConnection(raw.pgconn)
+        lent.prepare_threshold = None
+        self._open = raw, lent
+        self._attempts.open.add(lent)
+        return lent
+
+    async def commit(self, settlement: Settlement) -> bool:
+        """Settles and commits; False when the attempt was lost.
+
+        Raises `StatementRefused` when the server refuses the effects at the end (a deferred constraint): the job's own
+        failure; `TransactionMisuse` when the handler left the transaction unfit; `BackendUnavailable` when nothing
+        was written, or nobody can say.
+        """
+        raw, lent = self._taken()
+        try:
+            if not await quiet(lent, self._attempts.grace):
+                raise TransactionMisuse(BUSY)
+            with translated(self._attempts.connections.schema_version):
+                return await self._commit(raw, lent, settlement)
+        finally:
+            await release(raw, lent, self._attempts.grace)
+
+    async def rollback(self) -> None:
+        """Drops every effect."""
+        if self._open is not None:
+            await release(*self._taken(), self._attempts.grace)
+
+    def _taken(self) -> tuple[Conn, LentConnection]:
+        if self._open is None:
+            raise TransactionMisuse("the attempt's transaction is not open")
+        (raw, lent), self._open = self._open, None
+        self._attempts.open.discard(lent)
+        lent.revoked = True
+        return raw, lent
+
+    async def _commit(self, raw: Conn, lent: LentConnection, settlement: Settlement) -> bool:
+        check_usable(lent)
+        cursor = await raw.execute(_CHECK)
+        cursor.nextset()
+        check_mark(await cursor.fetchone(), self._job.ref)
+        if not await self._attempts.settle(raw, settlement):
+            return False
+        try:
+            await raw.commit()
+        except psycopg.Error as error:
+            if not lost_commit(error):
+                raise
+            return known(await resolve(self._attempts.connections, settlement.ref, self._attempts.lease))
+        return True
+
+
+class SyncAttemptTransaction:
+    """`contracts.SyncAttemptTransaction`; `commit` and `rollback` may be called from another thread than `open`."""
+
+    def __init__(self, attempts: Attempts, job: ClaimedJob) -> None:
+        self._attempts = attempts
+        self._job = job
+        self._open: tuple[SyncConn, LentSyncConnection] | None = None
+
+    def __repr__(self) -> str:
+        return f"SyncAttemptTransaction({self._job.ref!r}, open={self._open is not None})"
+
+    def open(self) -> LentSyncConnection:
+        """See `AttemptTransaction.open`."""
+        with translated(self._attempts.connections.schema_version):
+            raw = self._attempts.connections.sync_attempt_pool().getconn(FOREVER)
+            try:
+                raw.execute(self._attempts.begin_statement(self._job))
+            except BaseException:
+                give_back_sync(raw)
+                raise
+        lent = LentSyncConnection(raw.pgconn)
+        lent.prepare_threshold = None
+        self._open = raw, lent
+        self._attempts.add_sync(lent)
+        return lent
+
+    def commit(self, settlement: Settlement) -> bool:
+        """See `AttemptTransaction.commit`."""
+        raw, lent = self._taken()
+        try:
+            if not quiet_sync(lent, self._attempts.grace):
+                raise TransactionMisuse(BUSY)
+            with translated(self._attempts.connections.schema_version):
+                return self._commit(raw, lent, settlement)
+        finally:
+            self._release(raw, lent)
+
+    def rollback(self) -> None:
+        """Drops every effect; a statement of a stuck handler is cancelled first."""
+        if self._open is not None:
+            self._release(*self._taken())
+
+    def _taken(self) -> tuple[SyncConn, LentSyncConnection]:
+        if self._open is None:
+            raise TransactionMisuse("the attempt's transaction is not open")
+        (raw, lent), self._open = self._open, None
+        self._attempts.discard_sync(lent)
+        lent.revoked = True
+        return raw, lent
+
+    def _commit(self, raw: SyncConn, lent: LentSyncConnection, settlement: Settlement) -> bool:
+        check_usable(lent)
+        cursor = raw.execute(_CHECK)
+        cursor.nextset()
+        check_mark(cursor.fetchone(), self._job.ref)
+        if not self._attempts.settle_sync(raw, settlement):
+            return False
+        try:
+            raw.commit()
+        except psycopg.Error as error:
+            if not lost_commit(error):
+                raise
+            return known(resolve_sync(self._attempts.connections, settlement.ref, self._attempts.lease))
+        return True
+
+    def _release(self, raw: SyncConn, lent: LentSyncConnection) -> None:
+        if lent.lock.locked():
+            with contextlib.suppress(psycopg.Error):
+                raw.cancel_safe(timeout=self._attempts.grace)
+        self._attempts.free_sync(raw, lent, self._attempts.grace)
