@@ -57,7 +57,7 @@ def test_one_invalid_line_refuses_the_file_and_every_one_is_named(shell: Shell) 
         '{"orgId": "acme", "type": "wrok"}',
         '{"orgId": "acme", "secret": "hunter2"',
         envelope(2, data={"deep": [float("nan")]}),
-        envelope(3, colour="red"),
+        envelope(3, **{"colour\x1b[31m": "red"}),
         "[" * 100_000,
         "[]",
     ]
@@ -68,6 +68,7 @@ def test_one_invalid_line_refuses_the_file_and_every_one_is_named(shell: Shell) 
     assert "orgId: is missing" in said[0]
     assert "Did you mean 'work'" in said[1]
     assert said[-1] == "7 of 8 lines are invalid; nothing was enqueued"
+    assert "colour\\x1b[31m: is not a field" in said[4]
     assert "hunter2" not in result.stderr
     assert shell.backend.tables.queue == {}
 
@@ -123,3 +124,11 @@ def test_of_very_many_invalid_lines_the_first_are_shown_and_the_rest_counted(she
     result = shell("enqueue", "--from", write(*["nonsense"] * 150))
     assert len(result.stderr.splitlines()) == 100 + 2
     assert "and 50 more invalid lines" in result.stderr
+
+
+def test_a_dry_run_counts_and_writes_nothing(shell: Shell) -> None:
+    file = write(*map(envelope, range(5)))
+    result = shell("enqueue", "--from", file, "--dry-run")
+    assert (result.exit_code, result.stdout) == (0, "5 valid, 0 invalid\n")
+    assert shell("enqueue", "--from", write(envelope(1), "nonsense"), "--dry-run").exit_code == 6
+    assert shell.backend.tables.queue == {}

@@ -56,6 +56,16 @@ def test_a_job_is_shown_with_payload_errors_and_result_as_json(shell: Shell) -> 
     assert shown["errors"][0]["error"] == "no\x1b[31m way\nat all"
 
 
+def test_a_job_is_shown_to_people_one_field_a_line(shell: Shell) -> None:
+    job_id = shell("enqueue", "work", "--org", "acme", "--priority", "0", "--data", '{"n": "ü"}').stdout.strip()
+    lines = [line.split(maxsplit=1) for line in shell("show", job_id).stdout.splitlines()]
+    assert ["priority", "0"] in lines
+    assert ["attempts", "0"] in lines
+    assert ["payload", "{"] in lines
+    assert ['"n":', '"ü"'] in lines
+    assert not {"suspect", "result", "errors"} & {line[0] for line in lines}
+
+
 def test_what_a_tenant_wrote_cannot_drive_the_terminal(shell: Shell) -> None:
     job_id = shell.enqueue("acme", 7)
     shell.end_all(Action.DEAD, error="no\x1b[31m way\nat all")

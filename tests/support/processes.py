@@ -103,6 +103,7 @@ class Commands:
     def environment(self, **settings: str) -> dict[str, str]:
         return {
             "PATH": "/usr/bin:/bin",
+            "PYTHONWARNINGS": "error",
             "PYTHONPATH": str(self.folder / "site"),
             "JOB_QUEUE_BACKEND": "probe",
             "JOB_PLUGINS_ALLOW": "probe",

@@ -48,6 +48,7 @@ class BulkOptions:
     resume_from: int
     skip_invalid: bool
     allow_unregistered: bool
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def enqueue_file(overrides: Overrides, source: IO[bytes], options: BulkOptions, 
             return await _Bulk(host, client.backend, file, options).run(await client.backend.known_types())
 
     summary = on_host(host, work)
-    _print(summary, as_json)
+    _print(summary, options, as_json)
     if summary.invalid and not options.skip_invalid:
         sys.exit(REFUSED)
 
@@ -118,7 +119,7 @@ class _Bulk:
         self._known = known
         summary = Summary()
         kept = self._check(summary)
-        if summary.invalid and not self._options.skip_invalid:
+        if self._options.dry_run or (summary.invalid and not self._options.skip_invalid):
             return summary
         with bar("enqueueing", summary.lines - summary.invalid) as advance:
             await self._send(kept, summary, advance)
@@ -217,7 +218,7 @@ def _seekable(source: IO[bytes]) -> Iterator[IO[bytes]]:
         yield copy
 
 
-def _print(summary: Summary, as_json: bool) -> None:
+def _print(summary: Summary, options: BulkOptions, as_json: bool) -> None:
     for bad in summary.errors:
         say(f"line {bad.line}: {bad.error}")
     if summary.invalid > len(summary.errors):
@@ -225,8 +226,9 @@ def _print(summary: Summary, as_json: bool) -> None:
     if as_json:
         emit_json(summary)
         return
-    sent = summary.created + summary.duplicates
-    if sent or not summary.invalid:
-        click.echo(f"{summary.created} created, {summary.duplicates} duplicates, {summary.invalid} skipped")
-    else:
+    if options.dry_run:
+        click.echo(f"{summary.lines - summary.invalid} valid, {summary.invalid} invalid")
+    elif summary.invalid and not options.skip_invalid:
         say(f"{summary.invalid} of {summary.lines} lines are invalid; nothing was enqueued")
+    else:
+        click.echo(f"{summary.created} created, {summary.duplicates} duplicates, {summary.invalid} skipped")

@@ -86,6 +86,7 @@ def _duration(_ctx: click.Context, _parameter: click.Parameter, value: str | Non
 @click.option("--from", "source", type=click.File("rb"), metavar="FILE|-", help="Envelopes, one JSON object a line.")
 @click.option("--chunk", type=click.IntRange(1, 100_000), help="With --from: a transaction for each so many lines.")
 @click.option("--resume-from", type=click.IntRange(1), default=1, metavar="LINE", help="With --from: the first line.")
+@click.option("--dry-run", is_flag=True, help="With --from: check all lines, print how many are valid, and stop.")
 @click.option("--skip-invalid", is_flag=True, help="With --from: leave invalid lines out instead of refusing all.")
 @host_options
 @json_option
@@ -95,6 +96,7 @@ def enqueue(
     chunk: int | None,
     resume_from: int,
     skip_invalid: bool,
+    dry_run: bool,
     allow_unregistered: bool,
     wait: bool,
     timeout: float | None,
@@ -102,9 +104,10 @@ def enqueue(
     **one: Any,
 ) -> None:
     """Enqueues a job of TYPE for one org, or with --from a file of envelopes."""
-    _check_usage(one["type"], source, wait=wait, timeout=timeout, bulk=bool(chunk or skip_invalid or resume_from > 1))
+    bulk = bool(chunk or skip_invalid or dry_run or resume_from > 1)
+    _check_usage(one["type"], source, wait=wait, timeout=timeout, bulk=bulk)
     if source is not None:
-        options = BulkOptions(chunk, resume_from, skip_invalid, allow_unregistered)
+        options = BulkOptions(chunk, resume_from, skip_invalid, allow_unregistered, dry_run)
         enqueue_file(overrides, source, options, as_json=as_json)
         return
     envelope = EnqueueRequest(**one).envelope()
@@ -115,7 +118,7 @@ def _check_usage(type_name: str | None, source: object, *, wait: bool, timeout: 
     if (type_name is None) == (source is None):
         raise click.UsageError("name either a TYPE or a file with --from")
     if source is None and bulk:
-        raise click.UsageError("--chunk, --resume-from and --skip-invalid belong to --from")
+        raise click.UsageError("--chunk, --resume-from, --skip-invalid and --dry-run belong to --from")
     if source is not None and wait:
         raise click.UsageError("--wait waits for one job; it does not go with --from")
     if timeout is not None and not wait:

@@ -55,7 +55,7 @@ def emit_fields(fields: Mapping[str, Any]) -> None:
     """One value a line; what is not known is left out, lines of a long text are indented below its name."""
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
-        if value in (None, "", (), [], False):
+        if value is None or value is False or value in ("", (), []):
             continue
         first, *rest = _cell(value).split("\n")
         click.echo(f"{name:<{width}}  {printable(first)}")
@@ -64,8 +64,8 @@ def emit_fields(fields: Mapping[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """One line of talk on stderr."""
-    click.echo(text, err=True)
+    """Talk on stderr."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=True)
 
 
 def printable(text: str) -> str:
@@ -102,6 +102,8 @@ def _escaped(char: str) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False, indent=2)
     return "-" if value is None or value == "" else str(value)
 
 
