@@ -1,0 +1,1 @@
+"""The commands of the table distribution: `db`, `dev` and `demo`."""
