@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from databases import TEMPLATE, VERSIONS, Database, Server, fresh_database, make_template, running_server, server_folder
+from poolers import Pooled, pgbouncer
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=[f"pg{version}" for version in VERSIONS])
@@ -28,4 +29,11 @@ def database(postgres: Server) -> Iterator[Database]:
 def migrated(postgres: Server) -> Iterator[Database]:
     """A database with the schema in it."""
     with fresh_database(postgres, TEMPLATE) as made:
+        yield made
+
+
+@pytest.fixture
+def pooled(migrated: Database) -> Iterator[Pooled]:
+    """A database with the schema in it behind PgBouncer in transaction mode."""
+    with pgbouncer(migrated) as made:
         yield made

@@ -132,7 +132,7 @@ class Migrator:
         self, connection: psycopg.Connection[psycopg.rows.TupleRow], known: Sequence[Migration] | None = None
     ) -> None:
         self._connection = connection
-        self._known = tuple(migrations() if known is None else known)
+        self.known = tuple(migrations() if known is None else known)
 
     def status(self) -> Status:
         """What is applied and what is not; changes nothing."""
@@ -140,9 +140,9 @@ class Migrator:
         checksums = {row.version: row.checksum for row in applied}
         return Status(
             applied=applied,
-            pending=tuple(each for each in self._known if each.version not in checksums),
-            newer=tuple(row for row in applied if row.version > len(self._known)),
-            changed=tuple(each for each in self._known if checksums.get(each.version, each.checksum) != each.checksum),
+            pending=tuple(each for each in self.known if each.version not in checksums),
+            newer=tuple(row for row in applied if row.version > len(self.known)),
+            changed=tuple(each for each in self.known if checksums.get(each.version, each.checksum) != each.checksum),
         )
 
     def apply(self, progress: Callable[[Migration], None] = lambda _: None) -> tuple[Migration, ...]:
