@@ -68,5 +68,8 @@ def test_a_plugin_that_is_not_installed_is_not_found(tmp_path: Path) -> None:
     assert "Did you mean 'memory'?" in done.stderr
 
 
-def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
+def test_an_unknown_command_is_a_usage_error_with_the_near_match(tmp_path: Path) -> None:
     assert run(tmp_path, "frobnicate").returncode == 2
+    done = run(tmp_path, "enqeue")
+    assert done.returncode == 2
+    assert "No such command 'enqeue'. Did you mean 'enqueue'?" in done.stderr

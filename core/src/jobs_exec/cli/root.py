@@ -17,7 +17,7 @@ import click
 from jobs_exec import __version__
 from jobs_exec.cli.errors import NEGATIVE, as_jobs_error, exit_code
 from jobs_exec.cli.output import say
-from jobs_exec.errors import PluginError
+from jobs_exec.errors import PluginError, near_matches
 from jobs_exec.masking import masked
 
 if TYPE_CHECKING:
@@ -51,6 +51,18 @@ class LazyGroup(click.Group):
         if cmd_name in COMMANDS:
             return _attribute(COMMANDS[cmd_name][0])
         return _plugin_command(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names what looks like a command that there is not."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = near_matches(args[0], _help_lines())
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Names with their help lines, without importing anything."""
