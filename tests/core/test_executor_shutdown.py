@@ -10,7 +10,7 @@ import pytest
 from executing import PATIENCE, Probe, come_true
 
 from jobs_exec import JobContext, job_type
-from jobs_exec.contracts import Policy
+from jobs_exec.contracts import OrgStatus, Policy
 from jobs_exec.errors import BackendUnavailable
 from jobs_exec.executor import Executor, ExitReport, Mode, State
 
@@ -135,8 +135,6 @@ async def test_jobs_claimed_but_not_started_are_given_back() -> None:
         answer = asyncio.Event()
 
         async def check(self, org_ids: Any) -> dict[str, Any]:
-            from jobs_exec.contracts import OrgStatus
-
             self.asked.set()
             await self.answer.wait()
             return dict.fromkeys(org_ids, OrgStatus.ACTIVE)

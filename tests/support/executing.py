@@ -202,6 +202,8 @@ class Probe:
         """An executor that runs for ever, drained at the end of the block."""
         executor = self.executor()
         running = asyncio.ensure_future(executor.run())
+        running.add_done_callback(lambda _: self._progressed.set())
+        self._running = running
         try:
             yield executor
             executor.drain()
@@ -214,6 +216,8 @@ class Probe:
         """Waits for the figures to come true."""
         async with asyncio.timeout(PATIENCE):
             while not condition(self.progress):
+                if self._running.done():
+                    raise AssertionError(f"the executor ended: {self._running.result()}")
                 self._progressed.clear()
                 await self._progressed.wait()
         return self.progress

@@ -71,7 +71,10 @@ class Claimer:
             self._lane.hint.clear()
             found = await self._guarded_round()
             self._lane.answered.set()
-            if found is not Found.JOBS and not self._stopping:
+            if found is Found.JOBS:
+                # A backend that never waits must not keep the loop from everybody else.
+                await asyncio.sleep(0)
+            elif not self._stopping:
                 await self._pause()
 
     async def once(self) -> None:

@@ -134,6 +134,8 @@ class Heartbeat:
 
     async def _rest(self) -> None:
         """Until the next renewal, or until the lease is at risk if that is sooner."""
+        if self.state is LeaseState.LOST:
+            return
         pause = min(self._pause, self.remaining) if self.remaining > 0 else self._pause
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):

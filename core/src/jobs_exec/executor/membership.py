@@ -121,7 +121,7 @@ class Membership:
     async def _keep(self, member: Member) -> None:
         if await member.heart.run() is not LeaseState.LOST:
             return
-        del self._keeping[member]
+        self._keeping.pop(member, None)
         await self._rejoin(member)
 
     def _at_risk(self, member: Member) -> None:
@@ -144,7 +144,8 @@ class Membership:
 
     def _last_settled(self, member: Member) -> None:
         """A retiring identity leaves with its last job; at the end all leave anyway."""
-        if member in self._keeping and not self._ended:
+        here = member in self._keeping and member.heart.state is not LeaseState.LOST
+        if here and not self._ended:
             task = self._tasks.create_task(self._leave(member))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)

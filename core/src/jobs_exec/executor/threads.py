@@ -1,7 +1,7 @@
 """Threads for sync handlers: a bounded pool that can give a stuck one up.
 
-A thread cannot be cancelled. When an attempt in a thread is stopped its caller goes on at once and the thread is
-*stuck* until its function returns; it keeps its place in the pool, so that stuck threads cannot pile up without
+A thread cannot be cancelled. A call that is cancelled before its turn never runs; after that its caller goes on at
+once and the thread is *stuck* until its function returns; it keeps its place in the pool, so that stuck threads cannot pile up without
 bound. Threads are daemons: the process can end without them. (`ThreadPoolExecutor` joins its threads at exit.)
 """
 
@@ -12,7 +12,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -21,6 +21,8 @@ class _Work:
     call: Callable[[], Any]
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[tuple[Any, BaseException | None]]
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Taken once and kept: by the thread that begins it, or by its caller who gives it up before that."""
     abandoned: bool = False
 
 
@@ -73,6 +75,8 @@ class Threads:
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
+            if not work.turn.acquire(blocking=False):
+                continue
             result = _run(work.call)
             try:
                 work.loop.call_soon_threadsafe(self._finished, work, result)
@@ -89,8 +93,10 @@ class Threads:
         self._on_change()
 
     def _abandon(self, work: _Work) -> None:
-        """The caller was cancelled; the function may still run for any time."""
-        if not work.abandoned and not (work.done.done() and not work.done.cancelled()):
+        """The caller was cancelled; what has begun may still run for any time."""
+        if work.turn.acquire(blocking=False):
+            self.busy -= 1
+        elif work.done.cancelled():
             work.abandoned = True
             self.stuck += 1
             self._on_change()
