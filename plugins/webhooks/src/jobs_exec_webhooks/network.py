@@ -16,6 +16,7 @@ import httpcore
 from httpcore import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
 from jobs_exec_webhooks.addresses import Address, literal
+from jobs_exec_webhooks.dialling import Dialler
 from jobs_exec_webhooks.errors import AddressRefused
 from jobs_exec_webhooks.resolving import Resolver
 
@@ -34,7 +35,7 @@ class VettedNetwork(AsyncNetworkBackend):
 
     def __init__(self, resolver: Resolver, dial: AsyncNetworkBackend | None = None) -> None:
         self._resolver = resolver
-        self._dial = dial or httpcore.AnyIOBackend()
+        self._dial = dial or Dialler()
 
     async def connect_tcp(
         self,
