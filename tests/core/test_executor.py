@@ -231,6 +231,35 @@ async def test_half_the_threads_stuck_end_the_executor_with_a_reason() -> None:
     assert await probe.status(job_id) == ("dead", "timeout")
 
 
+async def test_a_sync_job_that_found_no_thread_in_its_time_is_given_back_with_its_attempt() -> None:
+    let_go = threading.Event()
+
+    def slow(ctx: JobContext, data: dict[str, Any]) -> None:
+        let_go.wait(PATIENCE)
+
+    def quick(ctx: JobContext, data: dict[str, Any]) -> None:
+        raise AssertionError("called after it was given back")
+
+    probe = Probe(job_type("slow", slow), job_type("quick", quick, timeout=0.01), job_type("work", nothing), threads=1)
+    await probe.enqueue("slow", "acme")
+    async with probe.at_work():
+        await come_true(lambda: bool(probe.backend.claims) and probe.harness.tables.queue != {})
+        waiting = await probe.enqueue("quick", "bravo")
+        await probe.until(lambda figures: figures.returned == 1)
+        stored = await probe.stored(waiting)
+        let_go.set()
+    assert (stored.status, stored.attempts, stored.errors) == ("scheduled", 0, ())
+
+
+async def test_a_queue_of_sync_handlers_claims_no_more_than_there_are_threads() -> None:
+    def handler(ctx: JobContext, data: dict[str, Any]) -> None: ...
+
+    probe = Probe(job_type("work", handler), threads=3, org_max_share=1)
+    await probe.enqueue_each(10)
+    await probe.run(Mode.DRAIN)
+    assert max(request.limit for request in probe.backend.claims) == 3
+
+
 async def test_middleware_is_part_of_the_attempt() -> None:
     async def refuse(ctx: JobContext, call_next: CallNext) -> Any:
         await call_next(ctx)

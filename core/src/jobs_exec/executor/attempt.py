@@ -117,7 +117,7 @@ class Lane:
             self._waiter.set_result(None)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Attempt:
     """One claimed job on its way through the executor."""
 
@@ -144,6 +144,9 @@ class Attempt:
     settled: asyncio.Event | None = None
     """Set when nothing is left to be written; only for those somebody waits for."""
     settlement: Settlement = field(init=False)
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.ref.token} of job {self.ref.job_id}>"
 
     def fields(self) -> dict[str, Any]:
         """What a log line says about it."""

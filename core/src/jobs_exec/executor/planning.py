@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from jobs_exec.contracts.handler import JobType
 from jobs_exec.executor.attempt import Lane, Route
 from jobs_exec.executor.chain import fold
 from jobs_exec.executor.outcomes import terms_of
@@ -28,9 +29,17 @@ def lanes_of(host: Host, routes: Mapping[str, Route]) -> tuple[Lane, ...]:
     """The queues that are served and have types here, each with its slots."""
     lanes = []
     for queue, slots in host.settings.queue_slots.items():
-        types = frozenset(name for name, route in routes.items() if route.type.queue == queue)
-        if types:
-            lanes.append(Lane(queue, slots, max(1, int(slots * host.settings.org_max_share)), types))
+        made = [route.type for route in routes.values() if route.type.queue == queue]
+        if made:
+            lanes.append(_lane(host, queue, slots, made))
         else:
             log.warning("no job type belongs to queue %r; it is not served", queue)
     return tuple(lanes)
+
+
+def _lane(host: Host, queue: str, slots: int, made: list[JobType]) -> Lane:
+    """A queue of sync handlers alone has no use for more slots than there are threads."""
+    if not any(each.is_async for each in made):
+        slots = min(slots, host.settings.threads)
+    share = max(1, int(slots * host.settings.org_max_share))
+    return Lane(queue, slots, share, frozenset(each.name for each in made))

@@ -23,9 +23,13 @@ from jobs_exec.executor.membership import Member
 from jobs_exec.executor.observing import Observing
 from jobs_exec.executor.outage import describe
 from jobs_exec.executor.outcomes import GivenBack, Raised, TimedOut, Unreadable, judge
+from jobs_exec.executor.threads import NeverBegan
 from jobs_exec.job import Action, Settlement
 
 log = logging.getLogger(__name__)
+
+_THREADS_DELAY = 1.0
+"""Seconds until a job is tried again that found no free thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Runner:
             attempt.task.add_done_callback(self.stuck.discard)
         log.error("a handler did not end when it was cancelled and is given up", extra=attempt.fields())
         self._ends.stuck()
-        self._end(attempt, _of_stop(attempt.stop))
+        self._end(attempt, _stopped(attempt.stop))
 
     def refuse(self, attempt: Attempt, settlement: Settlement) -> None:
         """Ends an attempt that was never started."""
@@ -110,7 +114,7 @@ class Runner:
             ending = Raised(error)
         if attempt.over:
             return
-        self._end(attempt, ending if attempt.stop is None else _of_stop(attempt.stop))
+        self._end(attempt, ending if attempt.stop is None else _stopped(attempt.stop, ending))
 
     async def _called(self, attempt: Attempt) -> Any:
         """What the handler returned, inside its middleware."""
@@ -178,5 +182,9 @@ class Runner:
         self._finish(attempt, GivenBack() if away else Raised(error))
 
 
-def _of_stop(why: Stop | None) -> object:
-    return TimedOut() if why is Stop.TIMEOUT else GivenBack()
+def _stopped(why: Stop | None, ending: object = None) -> object:
+    """A sync handler that waited for a thread until its time was over has not failed: it was never called."""
+    if why is not Stop.TIMEOUT:
+        return GivenBack()
+    waited = isinstance(ending, Raised) and isinstance(ending.error, NeverBegan)
+    return GivenBack(delay=_THREADS_DELAY) if waited else TimedOut()

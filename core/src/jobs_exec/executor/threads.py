@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class NeverBegan(asyncio.CancelledError):
+    """The call was cancelled while it waited for a thread: its function was not called and will not be."""
+
+
 @dataclass(slots=True, eq=False)
 class _Work:
     call: Callable[[], Any]
@@ -54,6 +58,8 @@ class Threads:
         try:
             value, error = await work.done
         except asyncio.CancelledError:
+            if self._withdraw(work):
+                raise NeverBegan from None
             self._abandon(work)
             raise
         if error is not None:
@@ -92,11 +98,16 @@ class Threads:
             work.done.set_result(result)
         self._on_change()
 
+    def _withdraw(self, work: _Work) -> bool:
+        """True when no thread has begun it, and none will."""
+        if not work.turn.acquire(blocking=False):
+            return False
+        self.busy -= 1
+        return True
+
     def _abandon(self, work: _Work) -> None:
-        """The caller was cancelled; what has begun may still run for any time."""
-        if work.turn.acquire(blocking=False):
-            self.busy -= 1
-        elif work.done.cancelled():
+        """It has begun, and may run for any time."""
+        if work.done.cancelled():
             work.abandoned = True
             self.stuck += 1
             self._on_change()
