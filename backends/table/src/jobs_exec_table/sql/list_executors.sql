@@ -8,4 +8,4 @@ select e.id, e.name,
     e.queues, (select count(*) from jobs.jobs_queue q where q.executor = e.id and q.state = 'running'),
     e.started_at, e.lease_until
 from jobs.job_executors e
-order by state <> 'live', e.started_at
+order by e.lease_until <= clock_timestamp(), e.started_at
