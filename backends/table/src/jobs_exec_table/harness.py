@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from jobs_exec.testing.harness import Peek
 from jobs_exec_table.backend import TableBackend
@@ -32,10 +33,7 @@ class TableHarness:
         """What is stored of one job; both tables are asked, and no more than one may know it."""
         rows = await self._execute(sql.SQL(statement("test_peek")), {"id": job_id})
         assert len(rows) <= 1, "the job is in the queue and has a run"  # noqa: S101
-        if not rows:
-            return None
-        *fields, errors = rows[0]
-        return Peek(*fields, errors=tuple(json.loads(errors)))
+        return Peek(**rows[0] | {"errors": tuple(json.loads(rows[0]["errors"]))}) if rows else None
 
     async def advance(self, seconds: float) -> None:
         """Moves the business clock of the database forward."""
@@ -47,8 +45,8 @@ class TableHarness:
         """Lets the lease of `executor` end now, and a stamp it already has become one lease old."""
         await self._execute(sql.SQL(statement("test_expire")), {"id": executor})
 
-    async def _execute(self, text: sql.SQL | sql.Composed, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+    async def _execute(self, text: sql.SQL | sql.Composed, parameters: dict[str, object]) -> list[dict[str, Any]]:
         connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, context=TextContext())
         async with connection:
-            cursor = await connection.execute(text, parameters or None)
+            cursor = await connection.cursor(row_factory=dict_row).execute(text, parameters or None)
             return await cursor.fetchall() if cursor.description else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jobs_exec.contracts import Policy, Promoted, PromoteRequest, Rescued, RescueRequest
@@ -45,7 +46,7 @@ class Upkeep:
         """See `QueueBackend.purge`."""
         return int((await self._row("purge", {"limit": limit}))[0])
 
-    async def _row(self, name: str, parameters: dict[str, object]) -> tuple[Any, ...]:
+    async def _row(self, name: str, parameters: Mapping[str, object]) -> tuple[Any, ...]:
         async with self._connections.connection() as connection:
             row = await (await connection.execute(statement(name), parameters)).fetchone()
         assert row is not None  # noqa: S101  (each of them answers one row)

@@ -116,8 +116,10 @@ create unique index if not exists jobs_queue_one_live_job_per_identity on jobs.j
 create index if not exists jobs_queue_ready on jobs.jobs_queue (queue, org_id, priority, seq)
     where state = 'ready' and not suspect;
 create index if not exists jobs_queue_suspects on jobs.jobs_queue (queue, seq) where state = 'ready' and suspect;
--- Which types are ready, so that a claim knows whether it must look past somebody else's.
-create index if not exists jobs_queue_ready_types on jobs.jobs_queue (queue, type) where state = 'ready';
+-- Which types are ready, so that a claim knows whether it must look past somebody else's. No predicate of these three
+-- implies another's: a look-up in the wrong one, planned on an empty queue, read the whole queue.
+create index if not exists jobs_queue_ready_types on jobs.jobs_queue (queue, type)
+    where state = 'ready' and not suspect;
 create index if not exists jobs_queue_due on jobs.jobs_queue (run_at) where state = 'scheduled';
 create index if not exists jobs_queue_due_by_org on jobs.jobs_queue (org_id, run_at) where state = 'scheduled';
 create index if not exists jobs_queue_retries on jobs.jobs_queue (attempts)

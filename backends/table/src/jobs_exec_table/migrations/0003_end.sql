@@ -1,4 +1,7 @@
 -- How jobs end and how attempts end: fenced by (id, token), in batches.
+--
+-- Rows are always reached by "id = any(...)", and what belongs to each is found by its place in the array: a join to
+-- unnest() was planned the other way round on an empty queue, and then read the whole of it at each settle.
 
 -- Ends jobs that the caller has locked: rows leave the queue and become runs. Element n of every array is about
 -- p_ids[n]; p_errors may hold null. Returns how many ended. Keys are written for successes only, and only when
@@ -11,8 +14,6 @@ create or replace function jobs.jobs_end_v1(
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -20,19 +21,19 @@ declare
     v_now constant timestamptz := jobs.clock();
     v_count bigint;
 begin
-    with given as materialized (
-        select u.id, u.status::jobs.run_status as status, p_reasons[u.n] as reason, p_errors[u.n] as error,
-            p_results[u.n]::json as result, p_ttls[u.n] as ttl, p_ofs[u.n] as duplicate_of
-        from unnest(p_ids, p_statuses) with ordinality as u(id, status, n)
+    with gone as materialized (
+        delete from jobs.jobs_queue q where q.id = any(p_ids)
+        returning q.*, array_position(p_ids, q.id) as n
     ),
-    gone as (
-        delete from jobs.jobs_queue q using given g where q.id = g.id
-        returning q.*, g.status, g.reason as end_reason, g.error, g.result, g.ttl, g.duplicate_of
+    ended as materialized (
+        select g.*, p_statuses[g.n]::jobs.run_status as status, p_reasons[g.n] as end_reason, p_errors[g.n] as error,
+            p_results[g.n]::json as result, p_ttls[g.n] as ttl, p_ofs[g.n] as duplicate_of
+        from gone g
     ),
     keyed as (
         insert into jobs.job_keys (digest, org_id, job_id, token, finished_at, expires_at)
         select w.digest, w.org_id, w.id, w.token, v_now, v_now + w.ttl * interval '1 second'
-        from gone w
+        from ended w
         where w.status = 'succeeded' and w.ttl is not null and w.identity <> 'none'
         on conflict (digest) do update
             set job_id = excluded.job_id, token = excluded.token, org_id = excluded.org_id,
@@ -52,7 +53,7 @@ begin
             case when w.status = 'succeeded' then w.errors
                  else jobs.error_history(w.errors, w.attempts, v_now, w.end_reason, w.error) end,
             case when w.status in ('succeeded', 'duplicate') then null else w.payload end
-        from gone w
+        from ended w
         returning 1
     )
     select count(*) into v_count from recorded;
@@ -82,8 +83,6 @@ create or replace function jobs.jobs_settle_v1(
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -98,10 +97,16 @@ begin
         select u.n,
             u.action not in ('retry', 'snooze', 'give_back', 'hold')
             or (u.action = 'retry' and q.attempts >= q.max_attempts) as ends
-        from unnest(p_ids, p_tokens, p_actions) with ordinality as u(id, token, action, n)
-        join jobs.jobs_queue q on q.id = u.id and q.token = u.token
-        order by q.id
-        for update of q skip locked
+        from (
+            select g.id, g.token, g.action, g.n
+            from unnest(p_ids, p_tokens, p_actions) with ordinality as g(id, token, action, n)
+            order by g.id
+        ) u
+        cross join lateral (
+            select q.attempts, q.max_attempts from jobs.jobs_queue q
+            where q.id = u.id and q.token = u.token
+            for update skip locked
+        ) q
     ) l;
     if v_ends is not null then
         perform jobs.jobs_end_v1(
@@ -111,7 +116,7 @@ begin
         from unnest(v_ends) e;
     end if;
     if v_stays is not null then
-        perform jobs.settle_stays(v_stays, p_ids, p_actions, p_delays, p_reasons, p_errors);
+        perform jobs.settle_stays(array(select p_ids[n] from unnest(v_stays) n), p_ids, p_actions, p_delays, p_reasons, p_errors);
     end if;
     if cardinality(v_mine) = cardinality(p_ids) then
         return;
@@ -128,32 +133,32 @@ $$;
 -- Ends attempts without ending their jobs. A failure spends the attempt, everything else returns it. An attempt that
 -- came to an end of its own making did not take its executor down, so only a give-back leaves a suspect one.
 create or replace function jobs.settle_stays(
-    p_which bigint[], p_ids uuid[], p_actions text[], p_delays double precision[], p_reasons text[], p_errors text[]
+    p_which uuid[], p_ids uuid[], p_actions text[], p_delays double precision[], p_reasons text[], p_errors text[]
 ) returns void
 language sql volatile
 set search_path = ''
 as $$
     update jobs.jobs_queue q
-    set state = case
-            when w.action = 'hold' then 'held'
-            when w.action = 'give_back' and w.delay <= 0 then 'ready'
-            else 'scheduled' end::jobs.job_state,
-        token = q.token + 1,
-        attempts = q.attempts - case when w.action = 'retry' then 0 else 1 end,
-        executor = null,
-        started_at = null,
-        run_at = jobs.clock() + w.delay * interval '1 second',
-        suspect = q.suspect and w.action = 'give_back',
-        reason = case when w.action = 'hold' then 'org' end,
-        held_since = case when w.action = 'hold' then jobs.clock() end,
-        errors = case when w.action = 'retry'
-            then jobs.error_history(q.errors, q.attempts, jobs.clock(), w.reason, w.error) else q.errors end
-    from (
-        select p_ids[n] as id, p_actions[n] as action, coalesce(p_delays[n], 0) as delay, p_reasons[n] as reason,
-            p_errors[n] as error
-        from unnest(p_which) n
-    ) w
-    where q.id = w.id
+    set token = q.token + 1, executor = null, started_at = null,
+        (state, attempts, run_at, suspect, reason, held_since, errors) = (
+            select case
+                    when w.action = 'hold' then 'held'
+                    when w.action = 'give_back' and w.delay <= 0 then 'ready'
+                    else 'scheduled' end::jobs.job_state,
+                q.attempts - case when w.action = 'retry' then 0 else 1 end,
+                jobs.clock() + w.delay * interval '1 second',
+                q.suspect and w.action = 'give_back',
+                case when w.action = 'hold' then 'org' end,
+                case when w.action = 'hold' then jobs.clock() end,
+                case when w.action = 'retry'
+                    then jobs.error_history(q.errors, q.attempts, jobs.clock(), w.reason, w.error) else q.errors end
+            from (
+                select p_actions[n] as action, coalesce(p_delays[n], 0) as delay, p_reasons[n] as reason,
+                    p_errors[n] as error
+                from array_position(p_ids, q.id) n
+            ) w
+        )
+    where q.id = any(p_which)
 $$;
 
 select jobs.close_to_strangers();

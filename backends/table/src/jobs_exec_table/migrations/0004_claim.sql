@@ -22,6 +22,7 @@ as $$
                 (select q.org_id from jobs.jobs_queue q
                  where q.queue = p_queue and q.state = 'ready' and not q.suspect
                  order by q.org_id limit 1))::text collate "C" as org_id
+            offset 0  -- evaluated once, not at each use
         ) s
         where s.org_id is not null
         union all
@@ -35,6 +36,7 @@ as $$
                 (select q.org_id from jobs.jobs_queue q
                  where not r.wrapped and q.queue = p_queue and q.state = 'ready' and not q.suspect
                  order by q.org_id limit 1))::text collate "C" as org_id
+            offset 0
         ) s
         where r.n < p_steps and s.org_id is not null
             -- The lap is over at the first org that lies behind the cursor again.
@@ -50,11 +52,11 @@ language sql stable
 set search_path = ''
 as $$
     with recursive present(type, n) as (
-        select (select q.type from jobs.jobs_queue q where q.queue = p_queue and q.state = 'ready'
+        select (select q.type from jobs.jobs_queue q where q.queue = p_queue and q.state = 'ready' and not q.suspect
                 order by q.type limit 1)::text collate "C", 1
         union all
         select (select q.type from jobs.jobs_queue q
-                where q.queue = p_queue and q.state = 'ready' and q.type > p.type
+                where q.queue = p_queue and q.state = 'ready' and not q.suspect and q.type > p.type
                 order by q.type limit 1)::text collate "C", p.n + 1
         from present p
         where p.type is not null and p.n < 50
@@ -128,18 +130,20 @@ begin
     from (
         select q.id, case when q.expires_at <= v_now then 'expired' else 'duplicate' end as status,
             case when q.expires_at <= v_now then null else k.job_id end as of
-        from unnest(p_ids) p(id)
-        join jobs.jobs_queue q on q.id = p.id
-        left join jobs.job_keys k on k.digest = q.digest and k.expires_at > v_now and q.identity <> 'none'
-        where q.expires_at <= v_now or k.digest is not null
+        from jobs.jobs_queue q
+        left join lateral (
+            select d.job_id from jobs.job_keys d where d.digest = q.digest and d.expires_at > v_now limit 1
+        ) k on q.identity <> 'none'
+        where q.id = any(p_ids) and (q.expires_at <= v_now or k.job_id is not null)
     ) e;
     if v_ended is not null then
         return query
             select 'ended', q.id, q.org_id::text, q.type::text, q.queue::text, null::text, q.attempts,
                 q.max_attempts, q.token, q.priority, q.created_at, 0::double precision, q.identity::text,
                 q.run_hash::bytea, q.expires_at, q.trace, q.suspect, q.crashes, u.status, u.of
-            from unnest(v_ended, v_statuses, v_ofs) as u(id, status, of)
-            join jobs.jobs_queue q on q.id = u.id;
+            from jobs.jobs_queue q
+            cross join lateral (select v_statuses[n], v_ofs[n] from array_position(v_ended, q.id) n) as u(status, of)
+            where q.id = any(v_ended);
         perform jobs.jobs_end_v1(v_ended, v_statuses, p_retention,
             array(select case s when 'expired' then 'expires_at' end from unnest(v_statuses) s), p_ofs => v_ofs);
     end if;
@@ -148,9 +152,8 @@ begin
             update jobs.jobs_queue q
             set state = 'running', attempts = (q.attempts + 1)::smallint, token = q.token + 1, executor = p_executor,
                 started_at = v_now, first_claimed_at = coalesce(q.first_claimed_at, v_now)
-            from unnest(p_ids) with ordinality as p(id, n)
-            where q.id = p.id and (v_ended is null or q.id <> all(v_ended))
-            returning p.n, q.*
+            where q.id = any(p_ids) and (v_ended is null or q.id <> all(v_ended))
+            returning array_position(p_ids, q.id) as n, q.*
         )
         select 'job', s.id, s.org_id::text, s.type::text, s.queue::text, s.payload::text, s.attempts, s.max_attempts,
             s.token, s.priority, s.created_at,

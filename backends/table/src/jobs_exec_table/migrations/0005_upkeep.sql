@@ -1,7 +1,10 @@
 -- What moves jobs without running them: executors that come and go, promotion, holding, rescue, retention.
 --
 -- Every function works in bounded batches and skips what somebody else has locked, so any number of executors may
--- call them at once, and none must.
+-- call them at once, and none must. Each chooses ids first, from the index made for it, and then writes by
+-- "id = any(...)": that cannot be planned the other way round. Where two indexes could serve, a row is compared as a
+-- whole and the order names every column of the right one: an equality would let the planner drop that column from
+-- the order and read the other index.
 
 -- --- executors -----------------------------------------------------------------------------------------
 
@@ -47,16 +50,19 @@ set search_path = ''
 set enable_seqscan = off
 set jit = off
 as $$
+declare
+    v_jobs uuid[];
 begin
     perform from jobs.job_executors e where e.id = p_id for update;
+    v_jobs := array(
+        select r.id from jobs.jobs_queue r
+        where r.executor = p_id and r.state = 'running'
+        limit p_limit
+        for update skip locked);
     update jobs.jobs_queue q
     set state = 'ready', token = q.token + 1, attempts = q.attempts - 1, executor = null, started_at = null,
         run_at = jobs.clock()
-    where q.id in (
-        select r.id from jobs.jobs_queue r
-        where r.executor = p_id and r.state = 'running'
-        order by r.id limit p_limit
-        for update skip locked);
+    where q.id = any(v_jobs);
     delete from jobs.job_executors e
     where e.id = p_id and not exists (
         select from jobs.jobs_queue q where q.executor = p_id and q.state = 'running');
@@ -99,42 +105,57 @@ $$;
 
 -- Lets held jobs go that nothing holds any more: of orgs that are active again, of types that somebody carries.
 create or replace function jobs.promote_released(p_limit integer, p_active text[], p_carried text[]) returns bigint
-language sql volatile
+language plpgsql volatile
 set search_path = ''
 as $$
-    with free as materialized (
-        select q.id, t.queue
-        from jobs.jobs_queue q
-        left join jobs.job_types t on t.name = q.type
-        where q.id in (
-            select h.id
-            from (
-                select a as org_id from unnest(p_active) a
-            ) o
-            cross join lateral (
-                select q.id from jobs.jobs_queue q
-                where q.state = 'held' and q.reason = 'org' and q.org_id = o.org_id limit p_limit
-            ) h
+declare
+    v_ids constant uuid[] := array(
+        select h.id
+        from (
+            select 'org' as reason, a as org_id, null as type from unnest(p_active) a
             union all
-            select h.id from (
-                select q.id from jobs.jobs_queue q
-                where q.state = 'held' and q.reason = 'type' and q.type = any(p_carried) limit p_limit
-            ) h
-        )
-        limit p_limit
-        for update of q skip locked
-    ),
-    released as (
-        update jobs.jobs_queue q
-        set state = case when q.run_at <= jobs.clock() then 'ready' else 'scheduled' end::jobs.job_state,
-            held_seconds = q.held_seconds
-                + greatest(extract(epoch from jobs.clock() - greatest(q.held_since, q.first_due)), 0),
-            held_since = null, reason = null, queue = coalesce(f.queue, q.queue)
-        from free f
-        where q.id = f.id
-        returning 1
+            select 'type', o.org_id, o.type from jobs.held_types() o where o.type = any(p_carried)
+        ) f
+        cross join lateral (
+            select q.id from jobs.jobs_queue q
+            where q.state = 'held' and (q.reason, q.org_id) between (f.reason, f.org_id) and (f.reason, f.org_id)
+                and (f.type is null or q.type = f.type)
+            order by q.reason, q.org_id limit p_limit
+            for update skip locked
+        ) h
+        limit p_limit);
+begin
+    update jobs.jobs_queue q
+    set state = case when q.run_at <= jobs.clock() then 'ready' else 'scheduled' end::jobs.job_state,
+        held_seconds = q.held_seconds
+            + greatest(extract(epoch from jobs.clock() - greatest(q.held_since, q.first_due)), 0),
+        held_since = null, reason = null,
+        queue = coalesce((select t.queue from jobs.job_types t where t.name = q.type), q.queue)
+    where q.id = any(v_ids);
+    return cardinality(v_ids);
+end
+$$;
+
+-- The (org, type) pairs with jobs held for want of an executor: a loose scan of jobs_queue_held, at most 1000 pairs.
+create or replace function jobs.held_types() returns table (org_id text, type text)
+language sql stable
+set search_path = ''
+as $$
+    with recursive pairs(org_id, type, n) as (
+        (select q.org_id::text collate "C", q.type::text collate "C", 1 from jobs.jobs_queue q
+         where q.state = 'held' and q.reason = 'type'
+         order by q.reason, q.org_id, q.type limit 1)
+        union all
+        select s.org_id, s.type, p.n + 1
+        from pairs p
+        cross join lateral (
+            select q.org_id::text collate "C" as org_id, q.type::text collate "C" as type from jobs.jobs_queue q
+            where q.state = 'held' and q.reason = 'type' and (q.org_id, q.type) > (p.org_id, p.type)
+            order by q.reason, q.org_id, q.type limit 1
+        ) s
+        where p.n < 1000
     )
-    select count(*) from released
+    select p.org_id, p.type from pairs p
 $$;
 
 -- The (queue, type) pairs with ready jobs: a loose scan of jobs_queue_ready_types, at most 500 pairs.
@@ -143,14 +164,14 @@ language sql stable
 set search_path = ''
 as $$
     with recursive pairs(queue, type, n) as (
-        (select q.queue::text, q.type::text, 1 from jobs.jobs_queue q where q.state = 'ready'
+        (select q.queue::text, q.type::text, 1 from jobs.jobs_queue q where q.state = 'ready' and not q.suspect
          order by q.queue, q.type limit 1)
         union all
         select s.queue, s.type, p.n + 1
         from pairs p
         cross join lateral (
             select q.queue::text, q.type::text from jobs.jobs_queue q
-            where q.state = 'ready' and (q.queue, q.type) > (p.queue, p.type)
+            where q.state = 'ready' and not q.suspect and (q.queue, q.type) > (p.queue, p.type)
             order by q.queue, q.type limit 1
         ) s
         where p.n < 500
@@ -160,63 +181,66 @@ $$;
 
 -- Moves ready jobs to held whose type nobody carries, or whose org is suspended.
 create or replace function jobs.promote_held(p_limit integer, p_suspended text[], p_carried text[]) returns bigint
-language sql volatile
+language plpgsql volatile
 set search_path = ''
 as $$
-    with present as materialized (select p.queue, p.type from jobs.ready_types() p),
-    chosen as materialized (
-        select q.id, case when q.type = any(p_carried) then 'org' else 'type' end as reason
-        from jobs.jobs_queue q
-        where q.id in (
-            select r.id from (select p.queue, p.type from present p where p.type <> all(p_carried)) f
-            cross join lateral (
-                select q.id from jobs.jobs_queue q
-                where q.queue = f.queue and q.type = f.type and q.state = 'ready' limit p_limit
-            ) r
-            union all
-            select r.id from (select distinct p.queue from present p) f
-            cross join unnest(p_suspended) as o(org_id)
-            cross join lateral (
-                select q.id from jobs.jobs_queue q
-                where q.queue = f.queue and q.org_id = o.org_id and q.state = 'ready' and not q.suspect limit p_limit
-            ) r
-        )
-        and q.state = 'ready'
-        limit p_limit
-        for update skip locked
-    ),
-    held as (
-        update jobs.jobs_queue q set state = 'held', reason = c.reason, held_since = jobs.clock()
-        from chosen c where q.id = c.id
-        returning 1
-    )
-    select count(*) from held
+declare
+    v_type_ids uuid[];
+    v_org_ids uuid[];
+begin
+    v_type_ids := array(
+        select r.id from jobs.ready_types() f
+        cross join lateral (
+            select q.id from jobs.jobs_queue q
+            where (q.queue, q.type) between (f.queue, f.type) and (f.queue, f.type)
+                and q.state = 'ready' and not q.suspect
+            order by q.queue, q.type limit p_limit
+            for update skip locked
+        ) r
+        where f.type <> all(p_carried)
+        limit p_limit);
+    v_org_ids := array(
+        select r.id from (select distinct p.queue from jobs.ready_types() p) f
+        cross join unnest(p_suspended) as o(org_id)
+        cross join lateral (
+            select q.id from jobs.jobs_queue q
+            where q.queue = f.queue and q.org_id = o.org_id and q.state = 'ready' and not q.suspect
+            order by q.priority, q.seq limit p_limit
+            for update skip locked
+        ) r
+        limit p_limit);
+    update jobs.jobs_queue q
+    set state = 'held', held_since = jobs.clock(),
+        reason = case when q.id = any(v_type_ids) then 'type' else 'org' end
+    where q.id = any(v_type_ids || v_org_ids);
+    return greatest(cardinality(v_type_ids), cardinality(v_org_ids));
+end
 $$;
 
 -- Moves ready jobs to the queue that their type belongs to now. Scheduled and held ones follow when they move.
 create or replace function jobs.promote_rerouted(p_limit integer) returns bigint
-language sql volatile
+language plpgsql volatile
 set search_path = ''
 as $$
-    with chosen as materialized (
-        select q.id, m.new_queue
-        from (
-            select p.queue, p.type, t.queue as new_queue
-            from jobs.ready_types() p join jobs.job_types t on t.name = p.type
-            where t.queue <> p.queue
-        ) m
+declare
+    v_ids constant uuid[] := array(
+        select q.id
+        from jobs.ready_types() p
+        join jobs.job_types t on t.name = p.type and t.queue <> p.queue
         cross join lateral (
             select q.id from jobs.jobs_queue q
-            where q.queue = m.queue and q.type = m.type and q.state = 'ready'
-            limit p_limit
+            where (q.queue, q.type) between (p.queue, p.type) and (p.queue, p.type)
+                and q.state = 'ready' and not q.suspect
+            order by q.queue, q.type limit p_limit
             for update skip locked
         ) q
-        limit p_limit
-    ),
-    moved as (
-        update jobs.jobs_queue q set queue = c.new_queue from chosen c where q.id = c.id returning 1
-    )
-    select count(*) from moved
+        limit p_limit);
+begin
+    update jobs.jobs_queue q set queue = t.queue
+    from jobs.job_types t
+    where q.id = any(v_ids) and t.name = q.type;
+    return cardinality(v_ids);
+end
 $$;
 
 -- Orgs with scheduled jobs, in ring order behind p_cursor: at most p_steps index probes. due tells whether the first
@@ -281,8 +305,9 @@ begin
             from unnest(v_orgs) with ordinality as o(org_id, n)
             cross join lateral (
                 select q.id, q.run_at, q.seq from jobs.jobs_queue q
-                where q.state = 'scheduled' and q.org_id = o.org_id and q.run_at <= jobs.clock()
-                order by q.run_at limit ceil(p_limit::numeric / cardinality(v_orgs))::integer
+                where q.state = 'scheduled'
+                    and (q.org_id, q.run_at) between (o.org_id, '-infinity') and (o.org_id, jobs.clock())
+                order by q.org_id, q.run_at limit ceil(p_limit::numeric / cardinality(v_orgs))::integer
                 for update skip locked
             ) j
             order by rank, o.n
@@ -326,15 +351,17 @@ begin
     cursor := v_choice.cursor;
     with moved as (
         update jobs.jobs_queue q
-        set state = case when c.reason is null then 'ready' else 'held' end::jobs.job_state,
-            reason = c.reason, held_since = case when c.reason is not null then jobs.clock() end,
-            queue = coalesce((select t.queue from jobs.job_types t where t.name = q.type), q.queue)
-        from (
-            select p.id,
-                case when p.type <> all(v_carried) then 'type' when p.org_id = any(p_suspended) then 'org' end as reason
-            from unnest(v_choice.ids) u(id) join jobs.jobs_queue p on p.id = u.id
-        ) c
-        where q.id = c.id
+        set queue = coalesce((select t.queue from jobs.job_types t where t.name = q.type), q.queue),
+            (state, reason, held_since) = (
+                select case when h.reason is null then 'ready' else 'held' end::jobs.job_state, h.reason,
+                    case when h.reason is not null then jobs.clock() end
+                from (
+                    select case
+                        when q.type <> all(v_carried) then 'type'
+                        when q.org_id = any(p_suspended) then 'org' end as reason
+                ) h
+            )
+        where q.id = any(v_choice.ids)
         returning q.state, q.queue
     )
     select count(*) filter (where m.state = 'ready'), count(*) filter (where m.state = 'held'),
@@ -355,10 +382,10 @@ set search_path = ''
 as $$
     with recursive orgs(org_id, n) as (
         select (select q.org_id from jobs.jobs_queue q where q.state = 'held' and q.reason = 'org'
-                order by q.org_id limit 1)::text collate "C", 1
+                order by q.reason, q.org_id limit 1)::text collate "C", 1
         union all
         select (select q.org_id from jobs.jobs_queue q where q.state = 'held' and q.reason = 'org'
-                and q.org_id > o.org_id order by q.org_id limit 1)::text collate "C", o.n + 1
+                and q.org_id > o.org_id order by q.reason, q.org_id limit 1)::text collate "C", o.n + 1
         from orgs o
         where o.org_id is not null and o.n < p_limit
     )
@@ -377,8 +404,6 @@ create or replace function jobs.jobs_rescue_v1(
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
 as $$
 declare
@@ -399,10 +424,14 @@ begin
         for update skip locked);
     v_gone := v_gone || jobs.missing_executors(1000);
     v_jobs := array(
-        select q.id from jobs.jobs_queue q
-        where q.state = 'running' and q.executor = any(v_gone)
-        order by q.id limit p_limit
-        for update skip locked);
+        select r.id from unnest(v_gone) g
+        cross join lateral (
+            select q.id from jobs.jobs_queue q
+            where q.state = 'running' and q.executor = g
+            limit p_limit
+            for update skip locked
+        ) r
+        limit p_limit);
     update jobs.jobs_queue q set crashes = q.crashes + 1 where q.id = any(v_jobs) and q.suspect;
     v_dead := array(
         select q.id from jobs.jobs_queue q
@@ -449,21 +478,21 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_keys bigint;
-    v_runs bigint;
+    v_keys uuid[];
+    v_runs uuid[];
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('jobs.purge', 0)) then
         return 0;
     end if;
-    delete from jobs.job_keys k where k.digest in (
-        select e.digest from jobs.job_keys e where e.expires_at <= jobs.clock()
-        order by e.expires_at limit p_limit for update skip locked);
-    get diagnostics v_keys = row_count;
-    delete from jobs.job_runs r where r.job_id in (
-        select e.job_id from jobs.job_runs e where e.keep_until <= jobs.clock()
-        order by e.keep_until limit p_limit for update skip locked);
-    get diagnostics v_runs = row_count;
-    return v_keys + v_runs;
+    v_keys := array(
+        select k.digest from jobs.job_keys k where k.expires_at <= jobs.clock()
+        order by k.expires_at limit p_limit for update skip locked);
+    delete from jobs.job_keys k where k.digest = any(v_keys);
+    v_runs := array(
+        select r.job_id from jobs.job_runs r where r.keep_until <= jobs.clock()
+        order by r.keep_until limit p_limit for update skip locked);
+    delete from jobs.job_runs r where r.job_id = any(v_runs);
+    return cardinality(v_keys) + cardinality(v_runs);
 end
 $$;
 
