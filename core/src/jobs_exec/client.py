@@ -126,15 +126,9 @@ class Client:
             self._preparer.learn(await self.backend.known_types(connection))
         jobs = self._preparer.jobs(envelopes, allow_unregistered)
         receipts = await self.backend.enqueue(jobs, connection)
-        await self._hint({job.queue for job in jobs}, connection)
+        if connection is not None:
+            self._touched |= {job.queue for job in jobs}
         return receipts
-
-    async def _hint(self, queues: set[str], connection: object | None) -> None:
-        """Wakes executors after our own commit; a transaction of the caller's is found by polling."""
-        if connection is None and queues:
-            await self.backend.wake(sorted(queues))
-        else:
-            self._touched |= queues
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:

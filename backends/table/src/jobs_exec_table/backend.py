@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from jobs_exec.contracts import (
+    AttemptTransaction,
     Capability,
     Claim,
     ClaimRequest,
@@ -22,9 +23,11 @@ from jobs_exec.contracts import (
     Rescued,
     RescueRequest,
     Settled,
+    SyncAttemptTransaction,
     TypeRecord,
 )
-from jobs_exec.job import NewJob, Receipt, Settlement
+from jobs_exec.job import ClaimedJob, NewJob, Receipt, Settlement
+from jobs_exec_table.attempts import Attempts
 from jobs_exec_table.claiming import Claiming
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.enqueueing import Enqueueing
@@ -34,6 +37,7 @@ from jobs_exec_table.settings import TableSettings
 from jobs_exec_table.settling import Settling
 from jobs_exec_table.store import TableStore
 from jobs_exec_table.upkeep import Upkeep
+from jobs_exec_table.waking import Waking
 
 CAPABILITIES = frozenset(Capability) - {Capability.PUSH, Capability.ORG_LIMITS}
 
@@ -52,7 +56,11 @@ class TableBackend:
         self._membership = Membership(self.connections)
         self._claiming = Claiming(self.connections, policy)
         self._settling = Settling(self.connections, policy)
+        self._attempts = Attempts(
+            self.connections, policy.lease, self._settling.settle_on, self._settling.settle_on_sync
+        )
         self._upkeep = Upkeep(self.connections, policy)
+        self._waking = Waking(self.connections)
 
     async def open(self) -> None:
         """Connects. Raises `BackendUnavailable` or `SchemaMismatch`."""
@@ -60,13 +68,18 @@ class TableBackend:
 
     async def close(self) -> None:
         """Releases every connection; may be called twice."""
+        await self._waking.close()
+        await self._attempts.close()
         await self.connections.close()
 
     # --- enqueue ---------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob], connection: object | None = None) -> list[Receipt]:
         """Inserts a batch in one transaction, or in the caller's psycopg `AsyncConnection`."""
-        return await self._enqueueing.enqueue(jobs, connection)
+        receipts = await self._enqueueing.enqueue(jobs, connection)
+        if connection is None:
+            self._waking.wake(sorted({job.queue for job in jobs}))
+        return receipts
 
     def enqueue_sync(self, jobs: Sequence[NewJob], connection: object) -> list[Receipt]:
         """`enqueue` in the caller's psycopg `Connection`."""
@@ -82,7 +95,7 @@ class TableBackend:
 
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         """A connection in a transaction that commits at the end of the block."""
-        return self.connections.transaction()
+        return self.connections.lend_transaction()
 
     # --- the executor's life ---------------------------------------------------------------------------
 
@@ -91,7 +104,8 @@ class TableBackend:
         await self._membership.join(executor)
 
     async def heartbeat(self, executor: UUID) -> bool:
-        """Renews the lease; False when the executor has been removed."""
+        """Renews the lease; False when the executor has been removed. Keeps attempt transactions open as well."""
+        self._attempts.touch_soon()
         return await self._membership.heartbeat(executor)
 
     async def leave(self, executor: UUID) -> None:
@@ -109,11 +123,21 @@ class TableBackend:
         """Ends attempts, fenced by (id, token)."""
         return await self._settling.settle(batch)
 
+    def begin_attempt(self, job: ClaimedJob) -> AttemptTransaction:
+        """The attempt's transaction, not yet open."""
+        return self._attempts.begin(job)
+
+    def begin_attempt_sync(self, job: ClaimedJob) -> SyncAttemptTransaction:
+        """The same for a handler in a thread."""
+        return self._attempts.begin_sync(job)
+
     # --- upkeep ----------------------------------------------------------------------------------------
 
     async def promote(self, request: PromoteRequest) -> Promoted:
         """Due jobs become ready, held jobs follow their reason."""
-        return await self._upkeep.promote(request)
+        promoted = await self._upkeep.promote(request)
+        self._waking.wake(sorted(promoted.queues))
+        return promoted
 
     async def rescue(self, request: RescueRequest) -> Rescued:
         """Takes jobs back from executors that are gone, in two steps."""
@@ -122,3 +146,13 @@ class TableBackend:
     async def purge(self, limit: int = 1000) -> int:
         """Deletes runs and keys past their time."""
         return await self._upkeep.purge(limit)
+
+    # --- waking up -------------------------------------------------------------------------------------
+
+    async def wake(self, queues: Sequence[str]) -> None:
+        """Hints that `queues` have new jobs; the hint follows in the background and never fails."""
+        self._waking.wake(queues)
+
+    async def wait(self, queues: Sequence[str], timeout: float) -> bool:
+        """True at the first hint for one of `queues`, False after `timeout` seconds."""
+        return await self._waking.wait(queues, timeout)

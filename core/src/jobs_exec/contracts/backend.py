@@ -135,8 +135,9 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class PromoteRequest:
-    """Moves up to `limit` due jobs of `queues` to ready, fair over orgs, and keeps held jobs true to their reason.
+    """Moves up to `limit` due jobs to ready, fair over orgs, and keeps held jobs true to their reason.
 
+    At least those of `queues`; a backend may serve every queue alike, since a type can have moved to another one.
     `suspended` and `active` are the answers of the org directory about orgs with held jobs; orgs in neither keep
     what they have.
     """
@@ -239,6 +240,7 @@ class QueueBackend(Protocol):
     async def enqueue(self, jobs: Sequence[NewJob], connection: object | None = None) -> list[Receipt]:
         """Inserts a batch in one transaction, or in the caller's `connection`; receipts in input order.
 
+        After a commit of its own it hints at the queues; a transaction of the caller's is found by polling.
         A repeat of a live identity, or of a success whose key is unexpired, makes no row. Raises
         `EnqueueConflict` when the database ended the transaction for the sake of another.
         """

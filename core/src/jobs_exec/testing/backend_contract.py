@@ -478,7 +478,10 @@ class QueueBackendContract:
         assert woken is True
 
     async def test_without_a_hint_a_wait_ends_at_its_timeout(self, harness: BackendHarness) -> None:
-        assert await harness.backend.wait(["default"], 0.01) is False
+        # A listener that has just connected may hint once of its own accord: what came before it was not heard.
+        waits = [await harness.backend.wait(["default"], 0.01) for _ in range(10)]
+        assert waits[-1] is False
+        assert waits.count(True) <= 1
 
     def needs(self, harness: BackendHarness, capability: Capability) -> None:
         """Skips, visibly, what the backend does not declare."""
