@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from databases import Database
 
+from jobs_exec.contracts import Policy
 from jobs_exec.errors import BackendUnavailable, TransactionMisuse
 from jobs_exec.identity import Identity, new_job_id
 from jobs_exec.job import Action, AttemptRef, ClaimedJob, Settlement
@@ -22,8 +23,12 @@ from jobs_exec_table.faults import StatementRefused
 from jobs_exec_table.lending import LentConnection
 from jobs_exec_table.resolving import resolve, resolve_sync
 from jobs_exec_table.settings import TableSettings
+from jobs_exec_table.settling import Settling
 
-SETTLE = "select answer from jobs.jobs_settle_v1(%s, %s, '{succeeded}', 3600, '{0}', '{null}', '{null}', '{null}', '{null}', '{null}')"
+SETTLE = (
+    "select answer from jobs.jobs_settle_v1(%s, %s, '{succeeded}', 3600, '{0}', '{null}', '{null}', '{null}',"
+    " '{null}', '{null}')"
+)
 RUNNING = (
     "insert into jobs.jobs_queue (id, token, digest, payload_digest, executor, state, identity, attempts, org_id,"
     " type, run_hash) values (%s, 1, %s, %s, gen_random_uuid(), 'running', 'none', 1, %s, 'test', %s)"
@@ -32,14 +37,6 @@ RUNNING = (
 
 def values(settlement: Settlement) -> tuple[list[Any], list[int]]:
     return [settlement.ref.job_id], [settlement.ref.token]
-
-
-async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlement) -> bool:
-    return (await (await connection.execute(SETTLE, values(settlement))).fetchone()) is None
-
-
-def settle_sync(connection: psycopg.Connection[Any], settlement: Settlement) -> bool:
-    return connection.execute(SETTLE, values(settlement)).fetchone() is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,8 @@ async def world(migrated: Database) -> AsyncIterator[World]:
     migrated.execute("create table effects (note text, parent int)")
     connections = Connections(TableSettings(JOB_DATABASE_URL=migrated.url, JOB_TABLE_ATTEMPT_POOL_SIZE=2))
     await connections.open()
-    yield World(migrated, connections, Attempts(connections, 2.0, settle, settle_sync))
+    settling = Settling(connections, Policy())
+    yield World(migrated, connections, Attempts(connections, 2.0, settling.settle_on, settling.settle_on_sync))
     await connections.close()
 
 
@@ -133,6 +131,25 @@ async def test_an_attempt_whose_token_has_moved_commits_nothing(world: World) ->
     world.database.execute("update jobs.jobs_queue set token = token + 1 where id = %s", job.id)
     assert not await transaction.commit(success(job))
     assert (world.effects(), world.runs(job)) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_row_that_somebody_else_has_locked_is_waited_for(world: World, kind: str) -> None:
+    job = world.running_job()
+    transaction = world.attempts.begin(job) if kind == "async" else world.attempts.begin_sync(job)
+    opened = transaction.open() if kind == "async" else asyncio.to_thread(transaction.open)
+    await opened
+    with world.database.connect() as other:
+        other.execute("begin")
+        other.execute("select 1 from jobs.jobs_queue where id = %s for update", (job.id,))
+        commit = transaction.commit
+        committing = asyncio.create_task(
+            commit(success(job)) if kind == "async" else asyncio.to_thread(commit, success(job))
+        )
+        await asyncio.to_thread(waiting_for_a_lock, world.database)
+        other.execute("rollback")
+    assert await committing is True
+    assert world.runs(job) == 1
 
 
 async def test_the_org_is_set_for_the_transaction_alone(world: World) -> None:

@@ -24,12 +24,13 @@ from typing import TypeAlias
 import psycopg
 from psycopg import sql
 
+from jobs_exec.contracts import Settled
 from jobs_exec.errors import TransactionMisuse
 from jobs_exec.job import ClaimedJob, Settlement
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.faults import translated
 from jobs_exec_table.lending import LentConnection, LentSyncConnection
-from jobs_exec_table.resolving import lost_commit, resolve, resolve_sync
+from jobs_exec_table.resolving import lost_commit, parameters, resolve, resolve_sync
 from jobs_exec_table.returning import (
     BUSY,
     Conn,
@@ -45,10 +46,11 @@ from jobs_exec_table.returning import (
     quietly,
     release,
 )
+from jobs_exec_table.statements import statement
 
-Settle: TypeAlias = Callable[[Conn, Settlement], Awaitable[bool]]
-"""Settles one attempt in the connection's open transaction; False when it was lost."""
-SettleSync: TypeAlias = Callable[[SyncConn, Settlement], bool]
+Settle: TypeAlias = Callable[[Conn, Settlement], Awaitable[Settled]]
+"""Settles one attempt in the connection's open transaction."""
+SettleSync: TypeAlias = Callable[[SyncConn, Settlement], Settled]
 
 FOREVER = 86_400.0
 """A handler waits for a connection inside its own timeout, so the pool's must not end it first."""
@@ -76,6 +78,7 @@ class Attempts:
         self.stuck: list[tuple[SyncConn, LentSyncConnection]] = []
         """Sessions in which a handler's statement goes on although it was cancelled; freed when it has ended."""
         self._lock = threading.Lock()
+        self._touching: asyncio.Task[None] | None = None
 
     def begin(self, job: ClaimedJob) -> AttemptTransaction:
         """For an async handler; not yet open."""
@@ -84,6 +87,18 @@ class Attempts:
     def begin_sync(self, job: ClaimedJob) -> SyncAttemptTransaction:
         """For a handler in a thread; not yet open."""
         return SyncAttemptTransaction(self, job)
+
+    def touch_soon(self) -> None:
+        """`touch` in the background, unless one is under way: a heartbeat must not wait for it."""
+        if self._touching is None or self._touching.done():
+            self._touching = asyncio.create_task(self.touch(), name="touch attempts")
+
+    async def close(self) -> None:
+        """Ends the background task; attempts that are still open are rolled back when their connections close."""
+        touching, self._touching = self._touching, None
+        if touching is not None:
+            touching.cancel()
+            await asyncio.gather(touching, return_exceptions=True)
 
     async def touch(self) -> None:
         """Keeps every attempt connection that waits for its handler from timing out; call it every third of a lease.
@@ -194,7 +209,7 @@ class AttemptTransaction:
         cursor = await raw.execute(_CHECK)
         cursor.nextset()
         check_mark(await cursor.fetchone(), self._job.ref)
-        if not await self._attempts.settle(raw, settlement):
+        if not await self._settled(raw, settlement):
             return False
         try:
             await raw.commit()
@@ -203,6 +218,14 @@ class AttemptTransaction:
                 raise
             return known(await resolve(self._attempts.connections, settlement.ref, self._attempts.lease))
         return True
+
+    async def _settled(self, raw: Conn, settlement: Settlement) -> bool:
+        answer = await self._attempts.settle(raw, settlement)
+        if settlement.ref in answer.busy:
+            # A settle never waits, but this one has no second chance: wait for whoever has the row, then ask again.
+            await raw.execute(statement("lock_attempt"), parameters(settlement.ref))
+            answer = await self._attempts.settle(raw, settlement)
+        return settlement.ref in answer.accepted
 
 
 class SyncAttemptTransaction:
@@ -260,7 +283,7 @@ class SyncAttemptTransaction:
         cursor = raw.execute(_CHECK)
         cursor.nextset()
         check_mark(cursor.fetchone(), self._job.ref)
-        if not self._attempts.settle_sync(raw, settlement):
+        if not self._settled(raw, settlement):
             return False
         try:
             raw.commit()
@@ -269,6 +292,13 @@ class SyncAttemptTransaction:
                 raise
             return known(resolve_sync(self._attempts.connections, settlement.ref, self._attempts.lease))
         return True
+
+    def _settled(self, raw: SyncConn, settlement: Settlement) -> bool:
+        answer = self._attempts.settle_sync(raw, settlement)
+        if settlement.ref in answer.busy:
+            raw.execute(statement("lock_attempt"), parameters(settlement.ref))
+            answer = self._attempts.settle_sync(raw, settlement)
+        return settlement.ref in answer.accepted
 
     def _release(self, raw: SyncConn, lent: LentSyncConnection) -> None:
         if lent.lock.locked():

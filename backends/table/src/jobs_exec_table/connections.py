@@ -167,6 +167,12 @@ class Connections:
         finally:
             await pool.putconn(connection)
 
+    @asynccontextmanager
+    async def lend_transaction(self) -> AsyncIterator[Conn]:
+        """`lend` in a transaction that commits at the end of the block."""
+        async with self.lend() as connection, connection.transaction():
+            yield connection
+
     async def attempt_pool(self) -> AsyncConnectionPool[Conn]:
         """The pool of async handlers' connections, in autocommit mode; made at first use."""
         if self._attempts is None:

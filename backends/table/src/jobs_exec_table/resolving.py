@@ -54,7 +54,7 @@ def resolve_sync(connections: Connections, ref: AttemptRef, lease: float) -> boo
 
 
 async def _ask(connection: psycopg.AsyncConnection[TupleRow], ref: AttemptRef, lease: float) -> bool | None:
-    values = _values(ref, lease)
+    values = parameters(ref) | {"lock": f"{int(lease * 2000)}ms"}
     async with connection.transaction():
         await connection.execute(_BOUND, values)
         if await (await connection.execute(statement("lock_attempt"), values)).fetchone():
@@ -63,7 +63,7 @@ async def _ask(connection: psycopg.AsyncConnection[TupleRow], ref: AttemptRef, l
 
 
 def _ask_sync(connection: psycopg.Connection[TupleRow], ref: AttemptRef, lease: float) -> bool | None:
-    values = _values(ref, lease)
+    values = parameters(ref) | {"lock": f"{int(lease * 2000)}ms"}
     with connection.transaction():
         connection.execute(_BOUND, values)
         if connection.execute(statement("lock_attempt"), values).fetchone():
@@ -71,8 +71,9 @@ def _ask_sync(connection: psycopg.Connection[TupleRow], ref: AttemptRef, lease: 
         return bool(connection.execute(statement("run_of_attempt"), values).fetchone())
 
 
-def _values(ref: AttemptRef, lease: float) -> dict[str, object]:
-    return {"job_id": ref.job_id, "token": ref.token, "lock": f"{int(lease * 2000)}ms"}
+def parameters(ref: AttemptRef) -> dict[str, object]:
+    """Of the statements about one attempt."""
+    return {"job_id": ref.job_id, "token": ref.token}
 
 
 def _pauses(seconds: float) -> Iterator[float]:
