@@ -94,6 +94,15 @@ def test_a_plugin_that_is_denied_is_not_imported_to_read_its_settings(command: C
     assert "imported" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["run", "--drain"]])
+def test_what_libraries_log_is_said_without_passwords(command: Commands, arguments: list[str]) -> None:
+    text = "import logging\nlogging.getLogger('x').warning('odd: %s', 'postgres://me:hunter2@db')"
+    (command.folder / "loud.py").write_text(text)
+    done = command.call(*arguments, JOB_MODULES="loud")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == "warning: odd: postgres://me:********@db"
+
+
 def test_a_reader_that_stops_reading_is_no_error(command: Commands) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -54,7 +56,8 @@ def client_host(overrides: Overrides) -> Host:
     from jobs_exec import host
 
     _see_working_directory()
-    return _warned(host.build_host(overrides, for_=host.Purpose.CLIENT))
+    with _logs_said():
+        return _warned(host.build_host(overrides, for_=host.Purpose.CLIENT))
 
 
 def executor_host(overrides: Overrides, *, tolerate_broken: bool) -> Host:
@@ -62,7 +65,8 @@ def executor_host(overrides: Overrides, *, tolerate_broken: bool) -> Host:
     from jobs_exec import host
 
     _see_working_directory()
-    return _warned(host.build_host(overrides, for_=host.Purpose.EXECUTOR, tolerate_broken=tolerate_broken))
+    with _logs_said():
+        return _warned(host.build_host(overrides, for_=host.Purpose.EXECUTOR, tolerate_broken=tolerate_broken))
 
 
 def with_client(overrides: Overrides, work: Callable[[Client], Awaitable[T]]) -> T:
@@ -78,7 +82,8 @@ def on_host(host: Host, work: Callable[[Client], Awaitable[T]]) -> T:
         async with Client.open(host=host) as client:
             return await work(client)
 
-    return asyncio.run(session())
+    with _logs_said():
+        return asyncio.run(session())
 
 
 def _see_working_directory() -> None:
@@ -86,6 +91,23 @@ def _see_working_directory() -> None:
     here = os.getcwd()
     if not {"", here} & set(sys.path):
         sys.path.insert(0, here)
+
+
+class _Said(logging.Handler):
+    """Warnings of libraries as lines of talk; Python's own last resort would show their passwords."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {masked(record.getMessage())}")
+
+
+@contextmanager
+def _logs_said() -> Iterator[None]:
+    root, handler = logging.getLogger(), _Said(logging.WARNING)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def _warned(host: Host) -> Host:
