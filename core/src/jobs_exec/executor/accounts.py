@@ -23,12 +23,12 @@ class Accounts:
         tally: Tally,
         observing: Observing,
         reservations: Reservations | None,
-        on_progress: OnProgress | None,
+        told: OnProgress,
     ) -> None:
         self.tally = tally
         self._observing = observing
         self._reservations = reservations
-        self._on_progress = on_progress
+        self._told = told
 
     async def settled(self, accepted: Sequence[Attempt], lost: Sequence[Attempt]) -> None:
         """The answer to one batch."""
@@ -41,7 +41,7 @@ class Accounts:
             self._lost(attempt)
         if self._reservations is not None:
             await self._reservations.release([*accepted, *lost])
-        self._tell()
+        self._told(self.tally.progress())
 
     async def committed(self, attempt: Attempt, kept: bool) -> None:
         """The answer to an attempt's own commit; False: it was lost, nothing was written."""
@@ -51,7 +51,7 @@ class Accounts:
             self._written(attempt)
         if self._reservations is not None:
             await self._reservations.committed(attempt, kept)
-        self._tell()
+        self._told(self.tally.progress())
 
     def ended_at_claim(self, event: JobEndedAtClaim) -> None:
         """A job ended without an attempt."""
@@ -75,10 +75,6 @@ class Accounts:
         log.debug("the attempt was taken over by somebody else", extra=attempt.fields())
         if self._observing:
             self._observing.emit(JobLost(attempt.ref, attempt.job.org_id, attempt.job.type))
-
-    def _tell(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self.tally.progress())
 
 
 def _event(attempt: Attempt) -> JobSettled:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from jobs_exec.client import Client, EnqueueOptions, SyncClient
 from jobs_exec.contracts.backend import Capability, QueueBackend
-from jobs_exec.errors import CapabilityMissing, TransactionMisuse
+from jobs_exec.errors import AttemptLost, CapabilityMissing, TransactionMisuse
 from jobs_exec.executor.attempt import Attempt
 from jobs_exec.executor.threads import Threads
 from jobs_exec.executor.transaction import Transaction
@@ -101,6 +101,7 @@ class Context:
 
     def transaction(self) -> Transaction:
         """See `JobContext.transaction`."""
+        self._check_alive()
         backend = self._services.backend
         if Capability.ATTEMPT_TRANSACTION not in backend.capabilities:
             raise CapabilityMissing(backend.name, Capability.ATTEMPT_TRANSACTION, "use the table backend")
@@ -113,12 +114,13 @@ class Context:
         self, *, type: str, allow_unregistered: bool = False, **options: Unpack[EnqueueOptions]
     ) -> Receipt:
         """Adds a job of the same org, inside the attempt's transaction when it is open."""
-        self._check_options(options)
+        self._check_alive()
+        options.setdefault("trace", self.trace)
         receipt = await self._services.client.enqueue(
             org_id=self.org_id,
             type=type,
             allow_unregistered=allow_unregistered,
-            connection=self._connection(),
+            connection=self._joined(),
             **options,
         )
         self._services.enqueued()
@@ -130,19 +132,25 @@ class Context:
         """`enqueue` for sync handlers: in their transaction, else on the executor's loop."""
         if threading.get_ident() == self._services.closers.loop_thread:
             raise TransactionMisuse("an async handler enqueues with `await ctx.enqueue(...)`")
-        connection = self._connection()
+        connection = self._joined()
         if connection is None:
             call = self.enqueue(type=type, allow_unregistered=allow_unregistered, **options)
             return asyncio.run_coroutine_threadsafe(call, self._services.loop).result()
-        self._check_options(options)
+        self._check_alive()
+        options.setdefault("trace", self.trace)
         return self._services.sync_client.enqueue(
             org_id=self.org_id, type=type, connection=connection, allow_unregistered=allow_unregistered, **options
         )
 
-    def _connection(self) -> object | None:
+    def _joined(self) -> object | None:
+        """The connection of the attempt's transaction while it is open."""
         scope = self._attempt.scope
-        return scope.connection if scope is not None else None
+        if scope is None or not scope.open:
+            return None
+        scope.added_jobs = True
+        return scope.connection  # type: ignore[no-any-return]
 
-    def _check_options(self, options: EnqueueOptions) -> None:
-        """The job goes on with the trace of the one that made it."""
-        options.setdefault("trace", self.trace)
+    def _check_alive(self) -> None:
+        """A handler that was given up goes on in its thread or task; what it asks for now is nobody's."""
+        if self._attempt.over or self._attempt.closing:
+            raise AttemptLost(self._attempt.ref.job_id, self._attempt.ref.token)

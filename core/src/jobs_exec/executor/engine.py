@@ -84,6 +84,8 @@ class Executor:
         Raises what the backend raises when it cannot be opened or joined (`BackendUnavailable`, `SchemaMismatch`);
         outages later are waited out.
         """
+        if self.state is not State.NEW:
+            raise RuntimeError("an executor runs once; make a new one")
         host = self._host
         async with AsyncExitStack() as resources:
             for opened in (host.backend, *(() if host.ledger_is_store else (host.store,))):
@@ -108,8 +110,12 @@ class Executor:
 
     def told(self, progress: Progress) -> None:
         """Something was written."""
-        if self._on_progress is not None:
+        if self._on_progress is None:
+            return
+        try:
             self._on_progress(progress)
+        except Exception as error:
+            log.warning("showing the progress failed: %s", describe(error))
 
     def member_lost(self, member: Member) -> None:
         """An identity was reaped."""
@@ -135,7 +141,10 @@ class Executor:
                 failure = error
             else:
                 await self._serve(roles, tasks)
-            await roles.membership.leave()
+            finally:
+                # Also when it is cancelled from outside: handlers first, then what they had is given back.
+                roles.runner.close()
+                await roles.membership.leave()
         if failure is not None:
             raise failure
 
@@ -200,7 +209,7 @@ class Executor:
     def _turn(self, state: State, executor: UUID) -> None:
         self.state = state
         word = "started" if state is State.RUNNING else state.value
-        log.info("executor %s", word, extra={**_fields(executor), "name_": self._name})
+        log.info("executor %s", word, extra={**_fields(executor), "executor_name": self._name})
         self._emit(executor, word)
 
     def _emit(self, executor: UUID, word: str) -> None:

@@ -112,9 +112,10 @@ class Runner:
             ending = None if attempt.stop is not None else await self._called(attempt)
         except BaseException as error:
             ending = Raised(error)
-        if attempt.over:
-            return
-        self._end(attempt, ending if attempt.stop is None else _stopped(attempt.stop, ending))
+        if not attempt.over:
+            self._end(attempt, ending if attempt.stop is None else _stopped(attempt.stop, ending))
+        # An exception holds this frame: a cycle for each failed attempt would be left to the collector.
+        ending = None
 
     async def _called(self, attempt: Attempt) -> Any:
         """What the handler returned, inside its middleware."""
@@ -145,7 +146,7 @@ class Runner:
 
     def _finish(self, attempt: Attempt, ending: object) -> None:
         attempt.over = True
-        attempt.settlement = judge(attempt.job, attempt.ref, attempt.route.terms, ending, attempt.seconds)
+        attempt.settlement = _judged(attempt, ending)
         self._released(attempt)
         self._ends.put(attempt)
 
@@ -158,7 +159,7 @@ class Runner:
     async def _close(self, attempt: Attempt, ending: object) -> None:
         scope = attempt.scope
         assert scope is not None  # noqa: S101  (asked by the caller)
-        settlement = judge(attempt.job, attempt.ref, attempt.route.terms, ending, attempt.seconds)
+        settlement = _judged(attempt, ending)
         if settlement.action is not Action.SUCCEED or not scope.open:
             await scope.rollback()
             self._finish(attempt, ending)
@@ -172,6 +173,8 @@ class Runner:
             attempt.over = True
             self._released(attempt)
             await self._ends.committed(attempt, kept)
+            if scope.added_jobs:
+                self._services.enqueued()
 
     async def _commit_failed(self, attempt: Attempt, error: BaseException) -> None:
         """Nothing was written, or nobody can say: then the token decides whether the job is given back."""
@@ -180,6 +183,15 @@ class Runner:
         await attempt.scope.rollback()
         away = isinstance(error, BackendUnavailable | asyncio.CancelledError)
         self._finish(attempt, GivenBack() if away else Raised(error))
+
+
+def _judged(attempt: Attempt, ending: object) -> Settlement:
+    """What a handler returned is its own object: whatever that does when it is looked at is the job's failure too."""
+    job, ref, terms, seconds = attempt.job, attempt.ref, attempt.route.terms, attempt.seconds
+    try:
+        return judge(job, ref, terms, ending, seconds)
+    except BaseException as error:
+        return judge(job, ref, terms, Raised(error), seconds)
 
 
 def _stopped(why: Stop | None, ending: object = None) -> object:

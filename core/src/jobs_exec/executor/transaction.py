@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from jobs_exec.contracts.backend import AttemptTransaction, QueueBackend, SyncAttemptTransaction
-from jobs_exec.errors import TransactionMisuse
+from jobs_exec.errors import AttemptLost, TransactionMisuse
 from jobs_exec.executor.outage import describe
 from jobs_exec.executor.threads import Threads
 from jobs_exec.job import ClaimedJob, Settlement
@@ -30,17 +30,17 @@ log = logging.getLogger(__name__)
 class Transaction:
     """`contracts.AttemptScope`. `closers` are threads of their own: the handlers' may all be waiting for one of us."""
 
-    __slots__ = ("_async", "_backend", "_closers", "_entered", "_job", "_loop_thread", "_sync", "connection")
+    __slots__ = ("_async", "_backend", "_closers", "_ended", "_entered", "_job", "_sync", "added_jobs", "connection")
 
     def __init__(self, backend: QueueBackend, job: ClaimedJob, closers: Threads) -> None:
         self._backend = backend
         self._job = job
         self._closers = closers
-        self._loop_thread = closers.loop_thread
-        self._entered = False
+        self._entered = self._ended = False
         self._async: AttemptTransaction | None = None
         self._sync: SyncAttemptTransaction | None = None
         self.connection: Any = None
+        self.added_jobs = False
 
     @property
     def open(self) -> bool:
@@ -60,7 +60,7 @@ class Transaction:
             await self.rollback()
 
     def __enter__(self) -> Any:
-        if threading.get_ident() == self._loop_thread:
+        if threading.get_ident() == self._closers.loop_thread:
             raise TransactionMisuse("an async handler opens its transaction with `async with ctx.transaction()`")
         self._enter()
         self._sync = self._backend.begin_attempt_sync(self._job)
@@ -76,7 +76,7 @@ class Transaction:
 
     async def commit(self, settlement: Settlement) -> bool:
         """Settles and commits; False when the attempt was lost."""
-        self.connection = None
+        self.connection, self._ended = None, True
         if self._sync is not None:
             return bool(await self._closers.call(self._sync.commit, settlement))
         assert self._async is not None  # noqa: S101  (it was open)
@@ -84,7 +84,7 @@ class Transaction:
 
     async def rollback(self) -> None:
         """Drops every effect. A failure is logged: the server drops them too when the connection is gone."""
-        self.connection = None
+        self.connection, self._ended = None, True
         try:
             if self._sync is not None:
                 await self._closers.call(self._sync.rollback)
@@ -96,4 +96,7 @@ class Transaction:
     def _enter(self) -> None:
         if self._entered:
             raise TransactionMisuse("the attempt's transaction was entered before; an attempt has one, for one block")
+        if self._ended:
+            # A handler that was given up goes on: nobody would end what it opens now.
+            raise AttemptLost(self._job.id, self._job.token)
         self._entered = True
