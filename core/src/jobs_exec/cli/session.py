@@ -51,6 +51,13 @@ def settings_given(**settings: str | None) -> dict[str, str]:
     return {name: value for name, value in settings.items() if value}
 
 
+def load_settings(cls: type[T], overrides: Overrides | None = None) -> T:
+    """An instance of a plugin's settings class, for its commands that need no host (`jobs-exec db`)."""
+    from jobs_exec.settings import SettingsLoader
+
+    return SettingsLoader(overrides).load(cls)  # type: ignore[type-var]
+
+
 def client_host(overrides: Overrides) -> Host:
     """The host of a command that enqueues or inspects; what is wrong beside the backend is said on stderr."""
     from jobs_exec import host
