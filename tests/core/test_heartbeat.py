@@ -9,7 +9,7 @@ from jobs_exec.contracts import Policy
 from jobs_exec.errors import BackendUnavailable
 from jobs_exec.executor.heartbeat import Heartbeat, LeaseRules, LeaseState
 from jobs_exec.memory import MemoryBackend
-from jobs_exec.testing.backend_contract import Driver
+from jobs_exec.testing.driving import Driver
 from jobs_exec.testing.harness import MemoryHarness
 
 

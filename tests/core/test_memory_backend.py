@@ -6,7 +6,8 @@ import pytest
 
 from jobs_exec.contracts import Policy
 from jobs_exec.errors import CapabilityMissing
-from jobs_exec.testing.backend_contract import QueueBackendContract, new_job
+from jobs_exec.testing.backend_contract import QueueBackendContract
+from jobs_exec.testing.driving import new_job
 from jobs_exec.testing.harness import MemoryHarness
 
 

@@ -13,7 +13,7 @@ from jobs_exec.executor.outage import Outage
 from jobs_exec.executor.settling import Settler, SettleRules
 from jobs_exec.job import Action, AttemptRef, Settlement
 from jobs_exec.memory import MemoryBackend
-from jobs_exec.testing.backend_contract import Driver, new_job, succeed
+from jobs_exec.testing.driving import Driver, new_job, succeed
 from jobs_exec.testing.harness import MemoryHarness
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -91,13 +91,13 @@ class MemoryBackend:
         return Receipt(row.job.id, ReceiptOutcome.DUPLICATE, row.job.id, row.state.value, advanced, conflict)
 
     def _advance(self, job: NewJob, row: Row) -> bool:
-        """An earlier time moves a job forward that is scheduled and was never attempted."""
-        earlier = None if job.run_at is None else max(job.run_at, row.created_at)
-        if row.state is not JobState.SCHEDULED or row.attempts or row.errors or earlier is None:
+        """An earlier time (none given: now) moves a job forward that is scheduled and was never attempted."""
+        now = self.tables.now()
+        due = job.run_at or now + timedelta(seconds=job.delay or 0)
+        if row.state is not JobState.SCHEDULED or row.attempted or due >= row.run_at:
             return False
-        if earlier >= row.run_at:
-            return False
-        row.run_at = row.first_due = earlier
+        row.run_at, row.first_due = due, max(due, now)
+        row.state = JobState.READY if due <= now else JobState.SCHEDULED
         return True
 
     def _repeat_of_success(self, job: NewJob, key: Key) -> Receipt:

@@ -42,6 +42,11 @@ class Row:
     expires_at: datetime | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def attempted(self) -> bool:
+        """True once a claim has taken it, also when that attempt was returned."""
+        return self.token > 0
+
     def age(self, now: datetime) -> float:
         """Seconds since the job was first due, held time excluded."""
         return max(0.0, (now - self.first_due - self.held).total_seconds())

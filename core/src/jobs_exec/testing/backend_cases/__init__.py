@@ -1,0 +1,1 @@
+"""The cases of `QueueBackendContract`, one subject a file."""

@@ -1,0 +1,32 @@
+"""What every case file builds on."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from jobs_exec.contracts import Capability
+from jobs_exec.testing.driving import Driver
+from jobs_exec.testing.harness import BackendHarness, Peek
+
+
+class BackendCases:
+    """Fixtures and helpers; subclasses hold the tests."""
+
+    @pytest.fixture
+    async def driver(self, harness: BackendHarness) -> Driver:
+        """An executor that has joined."""
+        self.needs(harness, Capability.CLAIM)
+        return await Driver(harness).join()
+
+    async def stored(self, harness: BackendHarness, job_id: UUID) -> Peek:
+        """The job as stored; fails when it is neither queued nor recorded."""
+        peek = await harness.peek(job_id)
+        assert peek is not None, "the job is neither queued nor recorded"
+        return peek
+
+    def needs(self, harness: BackendHarness, capability: Capability) -> None:
+        """Skips, visibly, what the backend does not declare."""
+        if capability not in harness.backend.capabilities:
+            pytest.skip(f"the {harness.backend.name} backend has no capability {capability}")
