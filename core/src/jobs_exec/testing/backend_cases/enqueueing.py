@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs_exec.contracts import Capability, PromoteRequest
-from jobs_exec.job import Action, Settlement
-from jobs_exec.job import NewJob
+from jobs_exec.job import Action, NewJob, Settlement
 from jobs_exec.testing.backend_cases.base import BackendCases
 from jobs_exec.testing.driving import Driver, new_job, succeed
 from jobs_exec.testing.harness import BackendHarness
