@@ -12,7 +12,7 @@ from executing import PATIENCE, Probe, Transactional, come_true
 from jobs_exec import Cancel, JobContext, job_type
 from jobs_exec.contracts import ExecutorRecord, Policy, TypeRecord
 from jobs_exec.errors import AttemptLost
-from jobs_exec.executor import Executor, Mode, Progress
+from jobs_exec.executor import Executor, Mode, Progress, State
 from jobs_exec.identity import Identity
 from jobs_exec.memory import MemoryStore, Tables
 
@@ -187,3 +187,77 @@ async def test_an_attempt_that_commits_its_own_transaction_is_recorded_in_a_fore
     report = await probe.run(Mode.DRAIN)
     assert report.counts.succeeded == 1
     assert (len(store.tables.keys), store.tables.reservations) == (1, {})
+
+
+async def test_an_org_at_its_share_goes_on_as_soon_as_one_of_its_jobs_ends() -> None:
+    let_go, started = asyncio.Event(), asyncio.Event()
+
+    async def handler(ctx: JobContext, data: dict[str, Any]) -> None:
+        started.set()
+        await let_go.wait()
+
+    probe = Probe(job_type("work", handler), policy=SLOW_POLLS, queues="default:4", org_max_share=0.25)
+    await probe.enqueue_each(3)
+    async with probe.at_work():
+        await asyncio.wait_for(started.wait(), PATIENCE)
+        # Until the claimer rests: its own next poll would be an hour away.
+        await come_true(lambda: len(probe.backend.claims) >= 8)
+        let_go.set()
+        await probe.until(lambda figures: figures.succeeded == 3)
+
+
+async def test_the_first_reason_to_stop_an_attempt_stands() -> None:
+    cleaning, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def handler(ctx: JobContext, data: dict[str, Any]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await cleaned.wait()
+
+    probe = Probe(job_type("work", handler, timeout=0.01, max_attempts=1), shutdown_grace=0)
+    job_id = await probe.enqueue()
+    executor = probe.executor()
+    running = asyncio.ensure_future(executor.run())
+    await asyncio.wait_for(cleaning.wait(), PATIENCE)
+    executor.drain()
+    await come_true(lambda: executor.state is State.DRAINING)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    cleaned.set()
+    await asyncio.wait_for(running, PATIENCE)
+    assert await probe.status(job_id) == ("dead", "timeout")
+
+
+async def test_a_transaction_that_commits_during_the_shutdown_is_not_cut_off() -> None:
+    committing, commit = asyncio.Event(), asyncio.Event()
+
+    class SlowCommit(Transactional):
+        def begin_attempt(self, job: Any) -> Any:
+            attempt = super().begin_attempt(job)
+            end = attempt.commit
+
+            async def slow(settlement: Any) -> bool:
+                committing.set()
+                await commit.wait()
+                return await end(settlement)
+
+            attempt.commit = slow  # type: ignore[method-assign]
+            return attempt
+
+    async def handler(ctx: JobContext, data: dict[str, Any]) -> None:
+        async with ctx.transaction() as connection:
+            connection.append("written")
+
+    probe = Probe(job_type("work", handler), backend=SlowCommit, shutdown_grace=0)
+    job_id = await probe.enqueue()
+    executor = probe.executor()
+    running = asyncio.ensure_future(executor.run())
+    await asyncio.wait_for(committing.wait(), PATIENCE)
+    executor.drain()
+    await come_true(lambda: executor.state is State.DRAINING)
+    commit.set()
+    report = await asyncio.wait_for(running, PATIENCE)
+    assert (report.counts.succeeded, report.counts.returned) == (1, 0)
+    assert await probe.status(job_id) == ("succeeded", None)
