@@ -235,6 +235,50 @@ create table if not exists jobs.job_cursors (
     constraint job_cursors_pkey primary key (queue)
 );
 
+-- --- what people and tools read about them ---------------------------------------------------------------
+
+comment on table jobs.job_executors is 'Executors: one row for each, with its lease.';
+comment on table jobs.job_types is 'Job types that executors have announced, so that enqueuers need not have their plugins.';
+comment on table jobs.job_cursors is 'Where the ring of orgs was left in each queue; a hint.';
+comment on table jobs.job_reservations is 'Pieces of work that a job of another backend is doing.';
+comment on column jobs.jobs_queue.seq is 'Orders the jobs of an org and priority.';
+comment on column jobs.jobs_queue.created_at is 'When it was enqueued.';
+comment on column jobs.jobs_queue.run_at is 'Not before this time: the time asked for, the end of a backoff or of a snooze.';
+comment on column jobs.jobs_queue.first_due is 'When it was due for the first time; JOB_MAX_AGE counts from here.';
+comment on column jobs.jobs_queue.started_at is 'When the last attempt was claimed.';
+comment on column jobs.jobs_queue.first_claimed_at is 'When the first attempt was claimed.';
+comment on column jobs.jobs_queue.expires_at is 'Not started after this time.';
+comment on column jobs.jobs_queue.held_since is 'Since when it is held.';
+comment on column jobs.jobs_queue.held_seconds is 'How long it was held before; does not count as age.';
+comment on column jobs.jobs_queue.id is 'The public id, kept through redrive.';
+comment on column jobs.jobs_queue.payload_digest is 'Tells two payloads under one key apart.';
+comment on column jobs.jobs_queue.executor is 'Whose it is while it is running.';
+comment on column jobs.jobs_queue.identity is 'What makes it the same piece of work as another: payload, key or none.';
+comment on column jobs.jobs_queue.priority is '0 first, 9 last, inside the org only.';
+comment on column jobs.jobs_queue.attempts is 'Attempts counted so far; one that was given back is not.';
+comment on column jobs.jobs_queue.max_attempts is 'Dead after so many failed attempts.';
+comment on column jobs.jobs_queue.crashes is 'Attempts that took their process down.';
+comment on column jobs.jobs_queue.suspect is 'It was running when its executor was lost; runs alone next time.';
+comment on column jobs.jobs_queue.org_id is 'The tenant.';
+comment on column jobs.jobs_queue.reason is 'Why it is held: org or type.';
+comment on column jobs.jobs_queue.trace is 'W3C traceparent of the one who enqueued it.';
+comment on column jobs.jobs_queue.run_hash is 'SHA-256 of version, org, type, mode and identity.';
+comment on column jobs.jobs_queue.payload is 'The data, as the payload model wrote it.';
+comment on column jobs.jobs_queue.errors is 'Failed attempts, oldest first: attempt, at, reason, error.';
+comment on column jobs.job_runs.token is 'The token of the last attempt.';
+comment on column jobs.job_runs.finished_at is 'When it ended.';
+comment on column jobs.job_runs.keep_until is 'Purged after this time, unless a live key points at it.';
+comment on column jobs.job_runs.job_id is 'The id it had in the queue.';
+comment on column jobs.job_runs.duplicate_of is 'The run that counts, for a duplicate.';
+comment on column jobs.job_runs.status is 'How it ended.';
+comment on column jobs.job_runs.executor is 'Who had it last.';
+comment on column jobs.job_runs.result is 'What the handler returned.';
+comment on column jobs.job_runs.reason is 'Why it did not succeed: failed, timeout, payload, max_age, crashed, ...';
+comment on column jobs.job_runs.errors is 'Failed attempts, oldest first: attempt, at, reason, error.';
+comment on column jobs.job_runs.payload is 'The data; kept only of what did not succeed.';
+comment on column jobs.job_runs.run_hash is 'SHA-256 of version, org, type, mode and identity.';
+comment on column jobs.job_runs.org_id is 'The tenant.';
+
 -- --- rights --------------------------------------------------------------------------------------------
 
 -- Closed to everybody but the owner. Supabase grants to its roles by default privileges, so revoking from PUBLIC is
