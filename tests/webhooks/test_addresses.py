@@ -15,6 +15,7 @@ import trustme
 from receivers import Receiver, receiving
 
 from jobs_exec import Retry, Success
+from jobs_exec.errors import ConfigurationError
 from jobs_exec_webhooks.addresses import is_public
 from jobs_exec_webhooks.errors import AddressRefused, UnresolvedHost
 from jobs_exec_webhooks.network import VettedNetwork
@@ -218,3 +219,10 @@ async def test_a_certificate_of_an_unknown_authority_is_a_failure(opened, author
         send = await opened(make_resolver=lambda allow: Resolver(allow, answering(["127.0.0.1"])))
         assert isinstance(await send(receiver.url("hooks.example", scheme="https")), Retry)
         assert receiver.requests == []
+
+
+async def test_a_file_of_authorities_that_cannot_be_read_stops_the_start(opened, tmp_path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    for name in ("missing.pem", "empty.pem"):
+        with pytest.raises(ConfigurationError, match="JOB_WEBHOOKS_CA_FILE"):
+            await opened(ca_file=tmp_path / name)

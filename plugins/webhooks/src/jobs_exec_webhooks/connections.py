@@ -9,8 +9,9 @@ endpoints hold up the others. The executor's slots and shares are that limit.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TypeAlias
 
 import httpcore
@@ -33,9 +34,9 @@ _STALE = (
 class Connections:
     """Sends requests over kept or new connections; keeps up to `max_idle` of them, the oldest goes first."""
 
-    def __init__(self, network: VettedNetwork, tls: ssl.SSLContext, max_idle: int) -> None:
+    def __init__(self, network: VettedNetwork, make_tls: Callable[[], ssl.SSLContext], max_idle: int) -> None:
         self._network = network
-        self._tls = tls
+        self._make_tls = make_tls
         self._max_idle = max_idle
         self._idle: dict[AsyncHTTPConnection, _Key] = {}
         self._by_origin: dict[_Key, dict[AsyncHTTPConnection, None]] = {}
@@ -76,9 +77,13 @@ class Connections:
         return new, await _sent(new, request)
 
     def _new(self, origin: Origin) -> AsyncHTTPConnection:
-        return AsyncHTTPConnection(
-            origin, ssl_context=self._tls, keepalive_expiry=KEEP_ALIVE, network_backend=self._network
-        )
+        tls = self._tls if origin.scheme == b"https" else None
+        return AsyncHTTPConnection(origin, ssl_context=tls, keepalive_expiry=KEEP_ALIVE, network_backend=self._network)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """One for all: reading the authorities takes 15 ms, which a start without https need not spend."""
+        return self._make_tls()
 
     async def _take(self, key: _Key) -> AsyncHTTPConnection | None:
         """The connection used last: it is the least likely to have been closed by the server."""

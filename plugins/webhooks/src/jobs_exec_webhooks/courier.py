@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 import certifi
@@ -66,10 +68,11 @@ class Courier:
     _open: _Open | None = field(default=None, repr=False)
 
     async def __aenter__(self) -> Courier:
+        make_tls = partial(tls_context, self.settings.ca_file)
+        if self.settings.ca_file is not None:
+            make_tls()  # a file that cannot be read is an error of the start
         resolver = self.make_resolver(self.settings.allow_private)
-        self._open = _Open(
-            resolver, Connections(VettedNetwork(resolver), tls_context(self.settings), self.settings.max_idle)
-        )
+        self._open = _Open(resolver, Connections(VettedNetwork(resolver), make_tls, self.settings.max_idle))
         return self
 
     async def __aexit__(
@@ -136,10 +139,10 @@ async def _start(response: httpcore.Response) -> bytes:
     return bytes(start[:MAX_BODY])
 
 
-def tls_context(settings: WebhooksSettings) -> ssl.SSLContext:
-    """Verifies against the public authorities, or against ``JOB_WEBHOOKS_CA_FILE``."""
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Verifies against the authorities in `ca_file`, or against the public ones."""
     try:
-        context = ssl.create_default_context(cafile=str(settings.ca_file or certifi.where()))
+        context = ssl.create_default_context(cafile=str(ca_file or certifi.where()))
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError("JOB_WEBHOOKS_CA_FILE", f"cannot be read ({error})") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
