@@ -1,7 +1,8 @@
 """The first count: what is enqueued, and what the receipts say.
 
-The noisy org comes first, in batches; then every other org with a batch of its own. Exact repeats come twice: of jobs
-that still wait, and of jobs that have run. Envelopes without an org are refused before anything reaches the database.
+The noisy org comes first with everything it has, then the others together, all in batches. Exact repeats come twice:
+of jobs that still wait, and of jobs that have run. Envelopes without an org are refused before anything reaches the
+database.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from jobs_exec import Client, Envelope, Receipt
 from jobs_exec.errors import MissingOrg
-from jobs_exec_table.demo.scenario import NOISY, ORGLESS, TYPE, Scenario, chunks, group_of, payload
+from jobs_exec_table.demo.scenario import EACH, NOISY, ORGLESS, TYPE, Scenario, chunks, group_of, payload
 from jobs_exec_table.demo.verdict import Receipts
 
 BATCH = 1000
@@ -43,12 +44,14 @@ class Producer:
             by_group=dict(self._duplicates),
         )
 
-    async def everything(self, advance: Advance) -> None:
-        """All jobs once; `advance` is told how many each batch had."""
-        for numbers in chunks(self.scenario.noisy, BATCH):
-            advance(await self._enqueue([(NOISY, number) for number in numbers]))
-        for org_id in self.scenario.small_orgs:
-            advance(await self._enqueue([(org_id, number) for number in range(self.scenario.count(org_id))]))
+    async def noisy(self, advance: Advance) -> None:
+        """The noisy org's jobs; `advance` is told how many each batch had."""
+        await self._in_batches([(NOISY, number) for number in range(self.scenario.noisy)], advance)
+
+    async def others(self, advance: Advance) -> None:
+        """The jobs of all other orgs."""
+        jobs = [(org_id, number) for org_id in self.scenario.small_orgs for number in range(EACH)]
+        await self._in_batches(jobs, advance)
 
     async def repeats_of_queued(self) -> None:
         """Exact repeats of jobs that wait."""
@@ -67,6 +70,10 @@ class Producer:
                 self._refusals.append(str(error))
             else:
                 self._note(NOISY, receipt)
+
+    async def _in_batches(self, jobs: Sequence[tuple[str, int]], advance: Advance) -> None:
+        for part in chunks(len(jobs), BATCH):
+            advance(await self._enqueue(jobs[part.start : part.stop]))
 
     async def _enqueue(self, jobs: Sequence[tuple[str, int]]) -> int:
         envelopes = [Envelope(org_id, TYPE, payload(self.base_url, org_id, number)) for org_id, number in jobs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 
+from jobs_exec.cli.signals import STOPPING
 from jobs_exec.errors import PluginError
 from jobs_exec_table import embedded
 from jobs_exec_table.migrating import Migrator
@@ -57,12 +59,31 @@ def _is_setting(name: str) -> bool:
 
 
 @contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """SIGINT and SIGTERM wait for the end of the block: a server that is half started or stopped is nobody's."""
+    came: list[int] = []
+    before = {each: signal.signal(each, lambda number, _frame: came.append(number)) for each in STOPPING}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
 def database(folder: Path) -> Iterator[str]:
     """The URL of a migrated embedded database in `folder`, which is stopped at the end of the block."""
-    server = embedded.start(folder / ".jobs")
-    try:
+    with contextlib.ExitStack() as ending:
+        with undisturbed():
+            server = embedded.start(folder / ".jobs")
+            ending.callback(_stop, server)
         with psycopg.connect(server.url, autocommit=True) as connection:
             Migrator(connection).apply()
         yield server.url
-    finally:
-        server.stop()
+
+
+@undisturbed()
+def _stop(server: embedded.EmbeddedServer) -> None:
+    server.stop()
