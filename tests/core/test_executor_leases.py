@@ -141,6 +141,19 @@ async def test_jobs_of_a_claim_whose_reply_was_lost_are_given_back_and_run() -> 
     assert [(await probe.stored(job_id)).attempts for job_id in jobs] == [1, 1, 1]
 
 
+async def test_a_claim_whose_reply_was_lost_with_the_connection_makes_no_suspects() -> None:
+    probe = Probe(job_type("work", nothing))
+    job_id = await probe.enqueue()
+    probe.backend.lose_next_claim = probe.backend.cut_by_loss = True
+    async with probe.at_work():
+        # Joining, leaving and promoting have all been tried in vain by then.
+        await come_true(lambda: probe.backend.refused >= 6)
+        probe.backend.connected = True
+        await probe.until(lambda figures: figures.succeeded == 1)
+    stored = await probe.stored(job_id)
+    assert (stored.attempts, stored.suspect) == (1, False)
+
+
 async def test_an_identity_that_retires_keeps_its_running_jobs() -> None:
     held = Held()
     probe = Probe(job_type("work", held), job_type("quick", nothing), policy=BRISK)

@@ -91,6 +91,18 @@ async def test_jobs_of_a_suspended_org_are_held_with_their_attempt_and_run_when_
     assert await probe.status(other) == ("succeeded", None)
 
 
+async def test_held_jobs_of_an_org_that_is_gone_are_rejected() -> None:
+    called, directory = Called(), Directory(acme=OrgStatus.SUSPENDED)
+    probe = Probe(job_type("work", called), directory=directory)
+    job_id = await probe.enqueue()
+    async with probe.at_work():
+        await probe.until(lambda figures: figures.held == 1)
+        del directory.answers["acme"]
+        await probe.until(lambda figures: figures.rejected == 1)
+    assert called.orgs == []
+    assert await probe.status(job_id) == ("rejected", "org")
+
+
 async def test_other_ready_jobs_of_a_suspended_org_are_held_without_being_claimed() -> None:
     probe = Probe(job_type("work", Called()), directory=Directory(acme=OrgStatus.SUSPENDED), claim_size=1)
     jobs = await probe.enqueue_each(500)

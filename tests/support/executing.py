@@ -43,6 +43,8 @@ class Backend(MemoryBackend):
         super().__init__(policy, tables)
         self.connected = True
         self.lose_next_claim = False
+        self.cut_by_loss = False
+        self.refused = 0
         self.claims: list[ClaimRequest] = []
         self.settlements: list[Settlement] = []
         self.joined: list[UUID] = []
@@ -51,6 +53,7 @@ class Backend(MemoryBackend):
 
     def _reach(self, call: str) -> None:
         if not self.connected:
+            self.refused += 1
             raise BackendUnavailable("memory", "unplugged")
         self.calls.append(call)
 
@@ -74,6 +77,7 @@ class Backend(MemoryBackend):
         claim = await super().claim(request)
         if self.lose_next_claim and claim.jobs:
             self.lose_next_claim = False
+            self.connected = not self.cut_by_loss
             raise BackendUnavailable("memory", "the reply was lost")
         return claim
 

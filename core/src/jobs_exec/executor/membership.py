@@ -105,6 +105,8 @@ class Membership:
     async def leave(self) -> None:
         """All identities leave; what they still have is given back."""
         self._joins, self._ended = False, True
+        for task in self._leaving:
+            task.cancel()
         await asyncio.gather(*[self._leave(member) for member in tuple(self._keeping)])
 
     async def _join(self) -> None:
@@ -146,18 +148,32 @@ class Membership:
         """A retiring identity leaves with its last job; at the end all leave anyway."""
         here = member in self._keeping and member.heart.state is not LeaseState.LOST
         if here and not self._ended:
-            task = self._tasks.create_task(self._leave(member))
+            task = self._tasks.create_task(self._leave_when_possible(member))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
+    async def _leave_when_possible(self, member: Member) -> None:
+        """Its heartbeat goes on meanwhile: were it to lapse, jobs nobody told us of would come back as suspects."""
+        outage = Outage("leave")
+        while member in self._keeping:
+            try:
+                await self._backend.leave(member.id)
+            except Exception as error:
+                await outage.pause(error)
+            else:
+                outage.recovered()
+                await self._forget(member)
+
     async def _leave(self, member: Member) -> None:
-        keeping = self._keeping.pop(member, None)
-        if keeping is None:
-            return
         try:
             async with asyncio.timeout(self._rules.interval):
                 await self._backend.leave(member.id)
         except Exception as error:
             log.warning("leaving failed; the lease will lapse: %s", describe(error), extra={"executor": str(member.id)})
-        member.heart.stop()
-        await asyncio.wait([keeping])
+        await self._forget(member)
+
+    async def _forget(self, member: Member) -> None:
+        keeping = self._keeping.pop(member, None)
+        if keeping is not None:
+            member.heart.stop()
+            await asyncio.wait([keeping])

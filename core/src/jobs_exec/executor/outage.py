@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import traceback
+from pathlib import Path
 
 from jobs_exec.errors import JobsError
 
@@ -49,5 +51,10 @@ class Outage:
 
 
 def describe(error: BaseException) -> str:
-    """Our own errors in full; of others only the class, since a driver's text may quote a row."""
-    return str(error) if isinstance(error, JobsError) else type(error).__name__
+    """Our own errors in full; of others the class and the place, since a driver's text may quote a row."""
+    if isinstance(error, JobsError):
+        return str(error)
+    places = [
+        f" ({Path(frame.f_code.co_filename).name}:{line})" for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    return type(error).__name__ + (places[-1] if places else "")
