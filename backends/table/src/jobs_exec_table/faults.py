@@ -42,6 +42,7 @@ _OUTAGE_CLASSES = {
     "55": "an object the operation needs is locked",
     "57": "the database server refused the operation",
     "58": "the database server has a system error",
+    "XX": "the database server has an internal error; its log says which",
 }
 _REFUSALS = (
     (
@@ -132,7 +133,7 @@ def meaning(error: psycopg.Error, found: int | None = None) -> JobsError:
         return _unavailable("it is not open")
     if error.sqlstate is None:
         return _without_code(error)
-    return _schema(error, found) or _permission(error) or _outage(error.sqlstate) or StatementRefused(error)
+    return _schema(error, found) or _permission(error) or _outage(error) or StatementRefused(error)
 
 
 def is_outage(error: psycopg.Error) -> bool:
@@ -176,6 +177,9 @@ def _permission(error: psycopg.Error) -> JobsError | None:
     )
 
 
-def _outage(sqlstate: str) -> JobsError | None:
-    sentence = _OUTAGES.get(sqlstate) or _OUTAGE_CLASSES.get(sqlstate[:2])
+def _outage(error: psycopg.Error) -> JobsError | None:
+    code = error.sqlstate or ""
+    if code == "XX000" and "could not extend file" in (error.diag.message_primary or ""):
+        code = "53100"  # a limit on the length of files, or a quota: no code of its own, and the same remedy
+    sentence = _OUTAGES.get(code) or _OUTAGE_CLASSES.get(code[:2])
     return None if sentence is None else _unavailable(sentence)
