@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from snippets import Page, page_environment
@@ -14,9 +16,18 @@ from jobs_exec.registry import isolated
 
 
 @pytest.fixture
-def page(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+def folder() -> Iterator[Path]:
+    """A page's folder. Not pytest's own, which is closed to others: the embedded server of root runs as another
+    user, and that its way had to be opened would be told in the page's output."""
+    with tempfile.TemporaryDirectory(prefix="jobs-exec-page-") as made:
+        path = Path(made).resolve()
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     """Where a page is executed; its modules and job types are forgotten afterwards."""
-    folder = tmp_path_factory.mktemp("page")
     environment = page_environment(folder)
     for name in set(os.environ) - set(environment):
         monkeypatch.delenv(name)

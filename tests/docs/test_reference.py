@@ -1,0 +1,37 @@
+"""The reference pages say what the code does; their generated parts are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import reference
+
+PARTS = [(page, name) for page in sorted(reference.PAGES.glob("*.md")) for name in reference.names(page)]
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with reference.migrated_database(tmp_path_factory.mktemp("reference")) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("page", "name"), PARTS, ids=[name for _, name in PARTS])
+def test_a_generated_part_is_up_to_date(page: Path, name: str, url: str) -> None:
+    """Write it anew with `python tests/support/reference.py`."""
+    assert reference.part(page, name) == reference.expected(name, url)
+
+
+def test_every_member_that_has_settings_or_hooks_is_in_the_reference() -> None:
+    wanted = {f"settings of {name}" for name in reference.settings_classes()}
+    wanted |= {f"hooks of {name}" for name in reference.hook_specs()}
+    assert {name for _, name in PARTS} == wanted | {"commands", "schema"}
+
+
+def test_every_command_and_setting_explains_itself() -> None:
+    for name, command in reference.commands().items():
+        assert command.help, name
+        assert not [each.name for each in command.params if each.param_type_name == "option" and not each.help], name  # type: ignore[attr-defined]
+    for cls in reference.settings_classes().values():
+        assert not [name for name, info in cls.model_fields.items() if not info.description], cls
