@@ -46,6 +46,52 @@ async def test_a_value_that_raises_when_it_is_looked_at_fails_its_own_job(value:
     assert (await probe.stored(good)).status == "succeeded"
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("how", ["group", "gather", "awaited"])
+async def test_a_task_that_a_handler_starts_cannot_end_the_executor(raised: type[BaseException], how: str) -> None:
+    async def leave() -> None:
+        await asyncio.sleep(0)
+        raise raised
+
+    async def handler(ctx: JobContext, data: dict[str, Any]) -> None:
+        if how == "group":
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(leave())
+        elif how == "gather":
+            await asyncio.gather(leave(), asyncio.sleep(0))
+        else:
+            await asyncio.create_task(leave())
+
+    probe = Probe(job_type("bad", handler, max_attempts=1), job_type("work", nothing))
+    bad, good = await probe.enqueue("bad"), await probe.enqueue("work")
+    report = await probe.run(Mode.DRAIN)
+    assert (report.exit_code, report.counts.succeeded) == (0, 1)
+    assert await probe.status(bad) == ("dead", "failed")
+    assert await probe.status(good) == ("succeeded", None)
+
+
+async def test_tasks_of_handlers_work_as_ever_and_the_loop_is_left_as_it_was() -> None:
+    async def twice(n: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * n
+
+    async def handler(ctx: JobContext, data: dict[str, Any]) -> list[int]:
+        never = asyncio.create_task(twice(0), name="never")
+        never.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await never
+        assert never.get_name() == "never"
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.gather(*[twice(n) for n in range(3)])
+
+    before = asyncio.get_running_loop().get_task_factory()
+    probe = Probe(job_type("work", handler, max_attempts=1))
+    job_id = await probe.enqueue()
+    await probe.run(Mode.DRAIN)
+    assert (await probe.stored(job_id)).result == "[0,2,4]"
+    assert asyncio.get_running_loop().get_task_factory() is before
+
+
 async def test_progress_that_cannot_be_shown_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def broken(progress: Progress) -> None:
         raise OSError("terminal gone")

@@ -29,6 +29,7 @@ from jobs_exec.errors import CapabilityMissing
 from jobs_exec.executor.assembling import Roles, assemble
 from jobs_exec.executor.attempt import Stop
 from jobs_exec.executor.claiming import Claimer
+from jobs_exec.executor.containing import contained
 from jobs_exec.executor.membership import Member
 from jobs_exec.executor.observing import Observing
 from jobs_exec.executor.outage import describe
@@ -91,6 +92,7 @@ class Executor:
             for opened in (host.backend, *(() if host.ledger_is_store else (host.store,))):
                 await opened.open()
                 resources.push_async_callback(opened.close)
+            resources.enter_context(contained(asyncio.get_running_loop()))
             for lifespan in host.lifespans:
                 await resources.enter_async_context(lifespan)
             roles = assemble(host, self._name, self._tally, self._observing, self)

@@ -18,6 +18,7 @@ from typing import Any
 from jobs_exec.contracts.observer import JobStarted
 from jobs_exec.errors import BackendUnavailable, InvalidPayload, UndecodablePayload
 from jobs_exec.executor.attempt import Attempt, Stop
+from jobs_exec.executor.containing import inside
 from jobs_exec.executor.context import Context, Services
 from jobs_exec.executor.membership import Member
 from jobs_exec.executor.observing import Observing
@@ -65,7 +66,8 @@ class Runner:
         attempt.started = time.monotonic()
         self.running.add(attempt)
         self.idle.clear()
-        attempt.task = self._loop.create_task(self._run(attempt))
+        # Not through the loop's factory, which is there for what handlers start: 1 µs less.
+        attempt.task = asyncio.Task(self._run(attempt), loop=self._loop)
 
     def stop(self, attempt: Attempt, why: Stop) -> None:
         """Cancels the handler; does nothing to an attempt that was told before or is ending."""
@@ -106,6 +108,7 @@ class Runner:
 
     async def _run(self, attempt: Attempt) -> None:
         attempt.begun = True
+        inside.set(True)
         ending: object
         try:
             # A cancel that came before the first step has only left its reason.
