@@ -9,8 +9,9 @@ from uuid import uuid4
 from executing import PATIENCE, Probe, come_true
 
 from jobs_exec import JobContext, job_type
-from jobs_exec.contracts import ClaimKind, ClaimRequest, ExecutorChanged, ExecutorRecord, JobLost, Policy
+from jobs_exec.contracts import ClaimKind, ClaimRequest, ExecutorChanged, ExecutorRecord, JobLost, Policy, TypeRecord
 from jobs_exec.executor import Mode
+from jobs_exec.identity import Identity
 from jobs_exec.job import Action
 
 BRISK = Policy(poll_interval=0.01, lease=0.3)
@@ -224,6 +225,18 @@ async def test_a_suspect_keeps_every_queue_from_claiming_until_it_is_settled() -
         assert (await probe.stored(waiting)).status == "ready"
         held.let_go.set()
         await probe.until(lambda figures: figures.succeeded == 2)
+
+
+async def test_a_suspect_of_a_foreign_type_keeps_no_drain_from_ending() -> None:
+    probe = Probe(job_type("work", nothing))
+    record = TypeRecord("elsewhere", "default", Identity.PAYLOAD)
+    await probe.backend.join(ExecutorRecord(uuid4(), "other", 60.0, ("default",), (record,)))
+    foreign, mine = await probe.enqueue("elsewhere"), await probe.enqueue("work")
+    await probe.lost_with_its_executor(foreign)
+    report = await probe.run(Mode.DRAIN)
+    assert report.counts.succeeded == 1
+    assert await probe.status(mine) == ("succeeded", None)
+    assert (await probe.stored(foreign)).status == "ready"
 
 
 async def test_rescue_brings_back_the_jobs_of_an_executor_that_is_gone() -> None:

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -128,11 +129,16 @@ class Claimer:
         async with self._gate.alone():
             if self._stopping or self._lane.free < 1:
                 return found
-            claim, jobs = await self._claim(1, ClaimKind.SUSPECT, wait=True)
+            claim, jobs = await self._claim(1, ClaimKind.SUSPECT)
         self._lane.suspects = claim.suspects and bool(jobs)
-        return Found.JOBS if jobs else found
+        if jobs:
+            self._lane.dry = False
+            return Found.JOBS
+        # A suspect of a type that is not carried here stays for somebody else.
+        return self._is_dry() if found is Found.NOTHING else found
 
-    async def _claim(self, limit: int, kind: ClaimKind, *, wait: bool = False) -> tuple[Claim, int]:
+    async def _claim(self, limit: int, kind: ClaimKind) -> tuple[Claim, int]:
+        """Claims and starts; of a suspect it returns when nothing is left to be written."""
         member = self._intake.member
         if not member.may_claim or limit < 1:
             return Claim(cursor=self._lane.cursor), 0
@@ -144,14 +150,19 @@ class Claimer:
         self._note(claim, kind)
         admitted = [self._intake.admit(job, self._lane, member) for job in claim.jobs]
         attempts = [attempt for attempt in admitted if attempt is not None]
-        if wait:
-            for attempt in attempts:
-                attempt.settled = asyncio.Event()
-        await self._intake.begin(attempts)
-        if wait:
-            for attempt in attempts:
-                await _settled(attempt)
+        if kind is ClaimKind.SUSPECT:
+            await self._through(attempts)
+        else:
+            await self._intake.begin(attempts)
         return claim, len(claim.jobs)
+
+    async def _through(self, attempts: Sequence[Attempt]) -> None:
+        ends = [asyncio.Event() for _ in attempts]
+        for attempt, end in zip(attempts, ends, strict=True):
+            attempt.settled = end
+        await self._intake.begin(attempts)
+        for end in ends:
+            await end.wait()
 
     def _request(self, member: Member, limit: int, kind: ClaimKind) -> ClaimRequest:
         lane = self._lane
@@ -200,8 +211,3 @@ class Claimer:
             async with asyncio.timeout(pause):
                 await self._lane.hint.wait()
                 self._rest = self._shortest
-
-
-async def _settled(attempt: Attempt) -> None:
-    assert attempt.settled is not None  # noqa: S101  (made by the caller)
-    await attempt.settled.wait()
