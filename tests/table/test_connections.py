@@ -184,6 +184,30 @@ async def test_after_the_server_ended_all_sessions_only_one_call_fails(
         await sleeping(connections)
 
 
+async def test_it_comes_back_by_itself_after_the_server_was_restarted(
+    connections: Connections, migrated: Database
+) -> None:
+    await sleeping(connections)
+    cluster = migrated.server.cluster
+    await asyncio.to_thread(cluster.stop, "immediate")
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable):
+            await sleeping(connections)
+    await asyncio.to_thread(cluster.start)
+    async with asyncio.timeout(20):
+        while not await works(connections):
+            pass
+    assert await works(connections)
+
+
+async def works(connections: Connections) -> bool:
+    try:
+        await sleeping(connections)
+    except BackendUnavailable:
+        return False
+    return True
+
+
 async def sleeping(connections: Connections) -> None:
     async with connections.connection() as connection:
         await connection.execute("select pg_sleep(0.05)")

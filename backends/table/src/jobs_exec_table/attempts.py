@@ -23,11 +23,12 @@ from typing import TypeAlias
 
 import psycopg
 from psycopg import sql
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from jobs_exec.contracts import Settled
 from jobs_exec.errors import TransactionMisuse
 from jobs_exec.job import ClaimedJob, Settlement
-from jobs_exec_table.connections import Connections
+from jobs_exec_table.connections import SLICE, Connections
 from jobs_exec_table.faults import translated
 from jobs_exec_table.lending import LentConnection, LentSyncConnection
 from jobs_exec_table.resolving import lost_commit, parameters, resolve, resolve_sync
@@ -51,9 +52,6 @@ from jobs_exec_table.statements import statement
 Settle: TypeAlias = Callable[[Conn, Settlement], Awaitable[Settled]]
 """Settles one attempt in the connection's open transaction."""
 SettleSync: TypeAlias = Callable[[SyncConn, Settlement], Settled]
-
-FOREVER = 86_400.0
-"""A handler waits for a connection inside its own timeout, so the pool's must not end it first."""
 
 _BEGIN = sql.SQL(
     "begin; select set_config('jobs.org_id', {org}, true), set_config('jobs.attempt', {attempt}, true),"
@@ -163,7 +161,7 @@ class AttemptTransaction:
         """Waits for a connection, begins, and lends it."""
         with translated(self._attempts.connections.schema_version):
             pool = await self._attempts.connections.attempt_pool()
-            raw = await pool.getconn(FOREVER)
+            raw = await _taken_from(pool)
             try:
                 await raw.execute(self._attempts.begin_statement(self._job))
             except BaseException:
@@ -242,7 +240,7 @@ class SyncAttemptTransaction:
     def open(self) -> LentSyncConnection:
         """See `AttemptTransaction.open`."""
         with translated(self._attempts.connections.schema_version):
-            raw = self._attempts.connections.sync_attempt_pool().getconn(FOREVER)
+            raw = _taken_from_sync(self._attempts.connections.sync_attempt_pool())
             try:
                 raw.execute(self._attempts.begin_statement(self._job))
             except BaseException:
@@ -305,3 +303,19 @@ class SyncAttemptTransaction:
             with contextlib.suppress(psycopg.Error):
                 raw.cancel_safe(timeout=self._attempts.grace)
         self._attempts.free_sync(raw, lent, self._attempts.grace)
+
+
+async def _taken_from(pool: AsyncConnectionPool[Conn]) -> Conn:
+    """Waits without an end of its own: the handler's timeout is around it, and an outage must not cost an attempt.
+
+    In slices, because each one makes a pool that has given up connect again.
+    """
+    while True:
+        with contextlib.suppress(PoolTimeout):
+            return await pool.getconn(SLICE)
+
+
+def _taken_from_sync(pool: ConnectionPool[SyncConn]) -> SyncConn:
+    while True:
+        with contextlib.suppress(PoolTimeout):
+            return pool.getconn(SLICE)

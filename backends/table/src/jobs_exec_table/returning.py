@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from jobs_exec.errors import BackendUnavailable, TransactionMisuse
 from jobs_exec.job import AttemptRef
+from jobs_exec_table.connections import clean, clean_sync
 from jobs_exec_table.lending import BROKEN, IDLE_INSIDE, LentConnection, LentSyncConnection
 
 Conn: TypeAlias = AsyncConnection[TupleRow]
@@ -59,6 +60,7 @@ async def give_back(raw: Conn) -> None:
     with contextlib.suppress(psycopg.Error):
         if raw.pgconn.transaction_status in IDLE_INSIDE:
             await raw.rollback()
+    await clean(raw)
     pool = raw._pool
     if isinstance(pool, AsyncConnectionPool):
         await pool.putconn(raw)
@@ -69,6 +71,7 @@ def give_back_sync(raw: SyncConn) -> None:
     with contextlib.suppress(psycopg.Error):
         if raw.pgconn.transaction_status in IDLE_INSIDE:
             raw.rollback()
+    clean_sync(raw)
     pool = raw._pool
     if isinstance(pool, ConnectionPool):
         pool.putconn(raw)
