@@ -1,7 +1,8 @@
 """Executes the blocks of a documentation page, in order, as a reader would who types them in.
 
 Each page has a folder of its own, in which its files are written and its commands run. Its Python blocks share
-one namespace and one event loop, and may use ``await`` at top level. Its commands share a shell's variables.
+one namespace and one event loop, and may use ``await`` at top level. Its commands share a shell's variables. Its SQL
+is for the database that the page needs.
 
 Output is compared where it is shown, with two rules: ``...`` inside a line stands for any text on that line, and
 a line of ``...`` alone for any number of lines. White space at line ends does not count.
@@ -26,6 +27,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import psycopg
 from markdown_blocks import Block
 
 TIMEOUT = 300.0
@@ -96,6 +98,8 @@ class Page:
             self._python(block)
         elif block.language == "console":
             self._console(block)
+        elif block.language == "sql":
+            self._sql(block)
 
     def _write(self, block: Block) -> None:
         path = self.folder / block.value
@@ -110,6 +114,10 @@ class Page:
         with contextlib.redirect_stdout(output):
             self.runner.run(_run(_compiled(block), self.namespace))
         self.printed = output.getvalue()
+
+    def _sql(self, block: Block) -> None:
+        with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute(block.text.encode())
 
     def _console(self, block: Block) -> None:
         todo = commands(block)
