@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from jobs_exec.contracts.backend import Capability, QueueBackend
 from jobs_exec.contracts.operator import TypeRecord
-from jobs_exec.envelope import Envelope, seconds
+from jobs_exec.envelope import Envelope, seconds, unknown_field
 from jobs_exec.errors import CapabilityMissing
 from jobs_exec.job import NewJob, Receipt
 from jobs_exec.preparing import prepare, require, unregistered
@@ -38,6 +38,8 @@ class EnqueueOptions(TypedDict, total=False):
 def envelope(org_id: str, type: str, options: EnqueueOptions) -> Envelope:
     """The validated envelope of one call; raises `InvalidJob` naming the field."""
     given: dict[str, Any] = dict(options)
+    for name in given.keys() - EnqueueOptions.__annotations__.keys():
+        raise unknown_field(name)
     if given.get("delay") is not None:
         given["delay"] = seconds(given["delay"])
     if given.get("data") is None:

@@ -99,10 +99,15 @@ def envelope_from_json(value: object) -> Envelope:
 def _take_field(fields: dict[str, Any], name: object, item: object) -> None:
     own = _SPELLINGS.get(str(name), name)
     if own not in _FIELDS:
-        raise InvalidJob(str(name)[:64], f"is not a field of the envelope; known are {', '.join(_FIELDS)}")
+        raise unknown_field(str(name))
     if own in fields:
         raise InvalidJob(str(name), f"is given twice (the spellings of {own!r} mean the same field)")
     fields[str(own)] = item
+
+
+def unknown_field(name: str) -> InvalidJob:
+    """What to raise for a field that the envelope has not."""
+    return InvalidJob(name[:64], f"is not a field of the envelope; known are {', '.join(_FIELDS)}")
 
 
 def _time_from_json(name: str, value: object) -> datetime | None:
@@ -123,7 +128,7 @@ def check_org(org_id: object) -> str:
     if not isinstance(org_id, str):
         raise InvalidJob("orgId", f"must be text, not {_kind(org_id)}")
     if not org_id.strip():
-        raise MissingOrg("is blank; every job belongs to one org")
+        raise MissingOrg("is blank; every job belongs to one org, pass its id")
     if org_id != org_id.strip():
         raise InvalidJob("orgId", "has white space around it; pass the id itself")
     if len(org_id) > MAX_ORG_LENGTH:
@@ -188,13 +193,15 @@ def _check_trace(trace: object) -> None:
 def check_data(data: object) -> None:
     """Checks that `data` is a JSON object within the rules; `InvalidJob.field` is the path to what is not."""
     if not isinstance(data, Mapping):
-        raise InvalidJob("data", f"must be a JSON object, not {_kind(data)}")
+        raise InvalidJob("data", f"must be a JSON object, not {_kind(data)}; pass an object such as {{'id': 1}}")
     pending: list[tuple[str, Any, int]] = [("data", data, 1)]
     while pending:
         path, value, depth = pending.pop()
         if isinstance(value, (Mapping, list, tuple)):
             if depth > MAX_DEPTH:
-                raise InvalidJob("data", f"is nested deeper than {MAX_DEPTH} levels")
+                raise InvalidJob(
+                    "data", f"is nested deeper than {MAX_DEPTH} levels; flatten it, or pass the inner part as text"
+                )
             pending.extend((item_path, item, depth + 1) for item_path, item in _children(path, value))
         else:
             _check_scalar(path, value)
@@ -217,7 +224,7 @@ def _check_scalar(path: str, value: object) -> None:
         case int() if not -MAX_INTEGER <= value <= MAX_INTEGER:
             raise InvalidJob(path, "is an integer beyond ±2^53; pass it as text")
         case float() if not math.isfinite(value):
-            raise InvalidJob(path, "is not a finite number; JSON has none")
+            raise InvalidJob(path, "is not a finite number, which JSON has not; pass text or null")
         case int() | float():
             return
         case _:
@@ -228,9 +235,9 @@ def _check_clean_text(path: str, value: object) -> None:
     if not isinstance(value, str):
         raise InvalidJob(path, f"must be text, not {_kind(value)}")
     if "\0" in value:
-        raise InvalidJob(path, "holds a NUL character, which Postgres cannot store")
+        raise InvalidJob(path, "holds a NUL character, which Postgres cannot store; leave it out, or pass base64")
     if _SURROGATE.search(value):
-        raise InvalidJob(path, "holds a lone surrogate, which is not valid Unicode text")
+        raise InvalidJob(path, "holds a lone surrogate, which is not valid Unicode text; leave it out, or pass base64")
 
 
 def _kind(value: object) -> str:

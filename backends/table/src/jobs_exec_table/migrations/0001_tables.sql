@@ -16,7 +16,10 @@ begin
 
     create domain jobs.org_id as text collate "C"
         constraint org_id_has_1_to_255_characters check (length(value) between 1 and 255)
-        constraint org_id_has_no_white_space_around_it check (value !~ '^\s|\s$')
+        -- Of any script: under the collation C \s is white space of ASCII alone.
+        constraint org_id_has_no_white_space_around_it check (
+            value !~ '^[\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]'
+            and value !~ '[\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$')
         constraint org_id_has_no_control_characters check (value !~ '[\u0001-\u001f\u007f-\u009f]');
     create domain jobs.type_name as text collate "C"
         constraint type_is_a_letter_then_letters_digits_or_punctuation

@@ -128,6 +128,86 @@ as $$
                       convert_to(p_kind, 'UTF8'), p_identity]) with ordinality as u(f, n)
 $$;
 
+-- What is wrong with the data of a job, or null: the rules that clients hold themselves, in their words. The table
+-- does not repeat them (it takes any JSON object), so that no claim and no batch of a client pays for them.
+create or replace function jobs.problem_of_data_v1(p_data json, p_max_bytes integer) returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+    v_text constant text := p_data::text;
+    v_data jsonb;
+begin
+    if v_text is null or json_typeof(p_data) <> 'object' then
+        return format('must be a JSON object, not %s; pass an object such as {"id": 1}', coalesce(json_typeof(p_data), 'null'));
+    elsif octet_length(convert_to(v_text, 'UTF8')) > p_max_bytes then
+        return format('is %s bytes of JSON, more than max_payload_bytes => %s; '
+            'store the content elsewhere and pass a reference, or raise it to JOB_MAX_PAYLOAD_BYTES',
+            octet_length(convert_to(v_text, 'UTF8')), p_max_bytes);
+    end if;
+    begin
+        v_data := v_text::jsonb;
+    exception
+        when untranslatable_character then return 'holds a NUL character, which Postgres cannot store; leave it out, or pass base64';
+        when numeric_value_out_of_range then return 'holds a number that no executor could read: it is not finite; pass it as text';
+        when program_limit_exceeded or statement_too_complex then return 'is nested deeper than 64 levels; flatten it, or pass the inner part as text';
+        when data_exception then return 'holds a lone surrogate, which is not valid Unicode text; leave it out, or pass base64';
+    end;
+    return case
+        when jsonb_path_exists(v_data, 'strict $.**{64 to last} ? (@.type() == "object" || @.type() == "array")')
+            then 'is nested deeper than 64 levels; flatten it, or pass the inner part as text'
+        when exists (
+            select from jsonb_path_query(v_data, 'strict $.** ? (@.type() == "number")') n
+            where abs((n #>> '{}')::numeric) > 1.7976931348623157e308)
+            then 'holds a number that no executor could read: it is not finite; pass it as text'
+        when exists (
+            -- Without the texts in it, so that what looks like a number is one; jsonb would have re-typed 1e20.
+            select from regexp_matches(regexp_replace(v_text, '"([^"\\]|\\.)*"', '""', 'g'),
+                '(?<![0-9.eE+-])-?([0-9]{16,})(?![0-9.eE])', 'g') n
+            where n[1]::numeric > 9007199254740992)
+            then 'holds an integer beyond ±2^53; pass it as text'
+    end;
+end
+$$;
+
+-- What is wrong with a job, or null: the first rule of the envelope that it breaks, with the field it is about.
+create or replace function jobs.problem_of_job_v1(
+    p_org text, p_type text, p_key text, p_priority integer, p_run_at timestamptz, p_delay interval,
+    p_max_attempts integer, p_expires_at timestamptz, p_trace text
+) returns text
+language sql immutable
+set search_path = ''
+as $$
+    select case
+        when p_org is null then 'orgId: is missing; every job belongs to one org, pass org_id => ...'
+        when p_org ~ '^[\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$'
+            then 'orgId: is blank; every job belongs to one org, pass its id'
+        when p_org ~ '^[\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]'
+            or p_org ~ '[\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$'
+            then 'orgId: has white space around it; pass the id itself'
+        when length(p_org) > 255
+            then format('orgId: has %s characters, at most 255 are allowed', length(p_org))
+        when p_org ~ '[\u0001-\u001f\u007f-\u009f]' then 'orgId: holds a control character; pass the id itself'
+        when p_type is null then 'type: is missing; name the job type'
+        when p_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
+            then format('type: %L must start with a letter, go on with letters, digits or _ . : - '
+                'and have at most 128 characters', left(p_type, 128))
+        when length(p_key) not between 1 and 512 then 'key: must have 1 to 512 characters'
+        when p_priority is null or p_priority not between 0 and 9
+            then 'priority: must be a whole number from 0 to 9'
+        when p_max_attempts not between 1 and 1000 then 'max_attempts: must be a whole number from 1 to 1000'
+        when p_run_at is not null and p_delay is not null
+            then 'delay: is given together with run_at; pass one of them'
+        when p_delay not between interval '0' and interval '366 days' then 'delay: must be from 0 to 366 days'
+        when p_run_at not between '1970-01-02 00:00+00' and '9999-12-30 00:00+00'
+            then 'run_at: must lie between the years 1970 and 9999'
+        when p_expires_at not between '1970-01-02 00:00+00' and '9999-12-30 00:00+00'
+            then 'expires_at: must lie between the years 1970 and 9999'
+        when p_trace !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'
+            then 'trace: must be a W3C traceparent such as 00-<32 hex>-<16 hex>-01'
+    end
+$$;
+
 -- Enqueueing from SQL and from other languages: one job, in the caller's transaction.
 --
 -- Identity by payload needs RFC 8785, which jsonb cannot give (it has re-typed the numbers by then): pass run_hash,
@@ -136,7 +216,7 @@ create or replace function jobs.enqueue(
     org_id text, type text, data json default '{}', key text default null, priority integer default 5,
     run_at timestamptz default null, delay interval default null, max_attempts integer default null,
     expires_at timestamptz default null, trace text default null, run_hash bytea default null,
-    allow_unregistered boolean default false
+    allow_unregistered boolean default false, max_payload_bytes integer default 262144
 ) returns table (id uuid, outcome text, of uuid, of_state text, advanced boolean, conflict boolean)
 language plpgsql volatile
 set search_path = ''
@@ -147,7 +227,14 @@ declare
     v_known jobs.job_types%rowtype;
     v_mode text;
     v_hash bytea;
+    v_problem constant text := coalesce(
+        jobs.problem_of_job_v1(enqueue.org_id, enqueue.type, enqueue.key, enqueue.priority, enqueue.run_at,
+            enqueue.delay, enqueue.max_attempts, enqueue.expires_at, enqueue.trace),
+        'data: ' || jobs.problem_of_data_v1(enqueue.data, enqueue.max_payload_bytes));
 begin
+    if v_problem is not null then
+        raise exception '%', v_problem using errcode = '22023';
+    end if;
     select t.* into v_known from jobs.job_types t where t.name = enqueue.type;
     if not found and not enqueue.allow_unregistered then
         raise exception 'type: % is not registered by any executor', quote_literal(enqueue.type)
@@ -163,9 +250,6 @@ begin
     if v_hash is null then
         raise exception 'key: is missing; SQL cannot compute the identity of a payload'
             using errcode = '22023', hint = 'pass key => ..., or register the type with identity none';
-    end if;
-    if enqueue.run_at is not null and enqueue.delay is not null then
-        raise exception 'delay: is given together with run_at; pass one of them' using errcode = '22023';
     end if;
     return query
         select coalesce(e.id, v_id), case when e.id is null then 'created' else 'duplicate' end, e.id, e.of_state,
