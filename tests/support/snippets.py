@@ -21,16 +21,19 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from types import CodeType
 from typing import Any
 
 import psycopg
 from markdown_blocks import Block
 
-TIMEOUT = 300.0
+TIMEOUT = 120.0
+"""Seconds for one command; then it and all it started are killed, and the page fails."""
+
 _STATE = ".shell-state"
 
 
@@ -133,18 +136,23 @@ class Page:
                 assert output_matches(command.expected, output), _differs(block, command.expected, output)
 
     def _shell(self, command: str) -> tuple[int, str]:
-        done = subprocess.run(
-            ["bash", "-c", self._script(command)],
+        process = self._start(self._script(command))
+        with process, _killed_after(process, TIMEOUT):
+            output, _ = process.communicate()
+        return process.returncode, output
+
+    def _start(self, script: str) -> subprocess.Popen[str]:
+        """A shell that leads a group of its own, so that nothing it started outlives it when it is killed."""
+        return subprocess.Popen(
+            ["bash", "-c", script],
             cwd=self.folder,
             env=dict(self.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=TIMEOUT,
-            check=False,
+            start_new_session=True,
         )
-        return done.returncode, done.stdout
 
     def _script(self, command: str) -> str:
         """The command between the variables of the one before and those for the next."""
@@ -152,15 +160,7 @@ class Page:
 
     def _until(self, command: Command, text: str) -> tuple[int, str]:
         """Runs `command` until it prints `text`, then interrupts it as Ctrl-C does."""
-        process = subprocess.Popen(
-            ["bash", "-c", f"[ ! -e {_STATE} ] || . ./{_STATE}\nexec {command.text}"],
-            cwd=self.folder,
-            env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process = self._start(f"[ ! -e {_STATE} ] || . ./{_STATE}\nexec {command.text}")
         output = ""
         with process, _killed_after(process, TIMEOUT):
             assert process.stdout is not None
@@ -175,10 +175,8 @@ class Page:
 
 
 @contextlib.contextmanager
-def _killed_after(process: subprocess.Popen[str], seconds: float) -> Any:
-    from threading import Timer
-
-    timer = Timer(seconds, process.kill)
+def _killed_after(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+    timer = Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
     timer.start()
     try:
         yield
