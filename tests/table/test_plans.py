@@ -67,7 +67,14 @@ class Session:
         }
 
     def promote_parameters(self, limit: int = BATCH) -> dict[str, object]:
-        return {"limit": limit, "cursor": "", "suspended": [], "active": [], "retention": RETENTION}
+        return {
+            "limit": limit,
+            "cursor": "",
+            "held_cursor": "",
+            "suspended": [],
+            "active": [],
+            "retention": RETENTION,
+        }
 
     def settle_parameters(self, jobs: list[TupleRow], action: str) -> dict[str, object]:
         count = len(jobs)

@@ -36,7 +36,8 @@ class Claiming:
         if request.kind is ClaimKind.SUSPECT:
             return _read(await self._suspect(request), request)
         claim = _read(await self._ordinary(request), request)
-        if claim.jobs:
+        # Also when it found nothing: executors that start anew would walk past the same orgs again and again.
+        if claim.cursor != request.cursor:
             await self._left_at(request.queue, claim.cursor)
         return claim
 

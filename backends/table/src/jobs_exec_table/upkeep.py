@@ -11,12 +11,12 @@ from jobs_exec_table.statements import statement
 
 
 class Upkeep:
-    """Upkeep of one process; remembers where it left the ring of orgs with due jobs."""
+    """Upkeep of one process; remembers where it left the rings of orgs with due and with held jobs."""
 
     def __init__(self, connections: Connections, policy: Policy) -> None:
         self._connections = connections
         self._policy = policy
-        self._cursor = ""
+        self._cursor = self._held_cursor = ""
 
     async def promote(self, request: PromoteRequest) -> Promoted:
         """See `QueueBackend.promote`. Due jobs of every queue are moved, not of the caller's alone."""
@@ -25,12 +25,13 @@ class Upkeep:
             {
                 "limit": request.limit,
                 "cursor": self._cursor,
+                "held_cursor": self._held_cursor,
                 "suspended": sorted(request.suspended),
                 "active": sorted(request.active),
                 "retention": self._policy.runs_retention,
             },
         )
-        ready, expired, held, released, queues, held_orgs, more, self._cursor = row
+        ready, expired, held, released, queues, held_orgs, more, self._cursor, self._held_cursor = row
         return Promoted(ready, expired, held, released, frozenset(queues), frozenset(held_orgs), more)
 
     async def rescue(self, request: RescueRequest) -> Rescued:

@@ -45,9 +45,9 @@ as $$
     select array_agg(r.org_id order by r.n) from ring r
 $$;
 
--- Ready types of the queue that the caller does not carry. Stops after 50 types of its own without a foreign one,
--- and then answers as if there were some, which costs time and nothing else.
-create or replace function jobs.claim_foreign(p_queue text, p_types text[]) returns text[]
+-- Ready types of the queue that the caller does not carry; "about" tells that there are some or may be: it looks at 50
+-- types, and answers so when there are more.
+create or replace function jobs.claim_foreign(p_queue text, p_types text[], out types text[], out about boolean)
 language sql stable
 set search_path = ''
 as $$
@@ -61,7 +61,10 @@ as $$
         from present p
         where p.type is not null and p.n < 50
     )
-    select coalesce(array_agg(p.type), '{}') from present p where p.type is not null and p.type <> all(p_types)
+    select coalesce(array_agg(p.type) filter (where p.type <> all(p_types)), '{}'),
+        coalesce(bool_or(p.type <> all(p_types) or p.n = 50), false)
+    from present p
+    where p.type is not null
 $$;
 
 do $$
@@ -74,7 +77,8 @@ end
 $$;
 
 -- Locks up to p_takes[n] jobs of p_orgs[n] behind p_after (priority, seq) of that org, best first. Answers ranks from
--- p_rank on. With foreign types about, at most 200 rows of an org are looked at.
+-- p_rank on. With foreign types about, at most 200 rows of an org are looked at behind p_after, and no more of them
+-- than it takes to find enough: counting to the 200th row first read 200 rows of each org that had so many.
 create or replace function jobs.claim_pick(
     p_queue text, p_types text[], p_orgs text[], p_takes integer[], p_after_priorities integer[],
     p_after_seqs bigint[], p_bounded boolean, p_rank integer
@@ -87,24 +91,33 @@ as $$
     from unnest(p_orgs, p_takes, p_after_priorities, p_after_seqs) with ordinality
         as t(org_id, take, after_priority, after_seq, n)
     cross join lateral (
-        select coalesce(b.priority, 32767) as priority, coalesce(b.seq, 9223372036854775807) as seq
-        from (select) one
-        left join lateral (
-            select q.priority, q.seq from jobs.jobs_queue q
-            where p_bounded and q.queue = p_queue and q.state = 'ready' and not q.suspect and q.org_id = t.org_id
-            order by q.priority, q.seq offset 200 limit 1
-        ) b on true
-    ) bound
-    cross join lateral (
-        select q.id, q.priority, q.seq, octet_length(q.payload::text) as bytes
-        from jobs.jobs_queue q
-        where q.queue = p_queue and q.state = 'ready' and not q.suspect and q.org_id = t.org_id
-            and (q.priority, q.seq) > (t.after_priority, t.after_seq)
-            and (q.priority, q.seq) < (bound.priority, bound.seq)
-            and q.type = any(p_types)
-        order by q.priority, q.seq
-        limit t.take
-        for update skip locked
+        select * from (
+            select q.id, q.priority, q.seq, octet_length(q.payload::text) as bytes
+            from jobs.jobs_queue q
+            where not p_bounded and q.queue = p_queue and q.state = 'ready' and not q.suspect and q.org_id = t.org_id
+                and (q.priority, q.seq) > (t.after_priority, t.after_seq)
+                and q.type = any(p_types)
+            order by q.priority, q.seq
+            limit t.take
+            for update skip locked
+        ) free
+        union all
+        -- The window is read without locks, so that the jobs of others in it stay free for them.
+        (select q.id, q.priority, q.seq, octet_length(q.payload::text)
+         from (
+             select f.id, f.type from jobs.jobs_queue f
+             where p_bounded and f.queue = p_queue and f.state = 'ready' and not f.suspect and f.org_id = t.org_id
+                 and (f.priority, f.seq) > (t.after_priority, t.after_seq)
+             order by f.priority, f.seq
+             limit 200
+         ) w
+         cross join lateral (
+             select l.id, l.priority, l.seq, l.payload from jobs.jobs_queue l
+             where l.id = w.id and l.state = 'ready' and not l.suspect
+             for update skip locked
+         ) q
+         where w.type = any(p_types)
+         limit t.take)
     ) j
 $$;
 
@@ -194,9 +207,10 @@ declare
     v_ring text[];
     v_orgs text[];
     v_rooms integer[];
-    v_foreign text[];
+    v_foreign text[] := '{}';
+    v_bounded boolean;
+    v_whole boolean;
     v_ids uuid[];
-    v_last text;
     v_short boolean := false;
     v_suspects boolean;
 begin
@@ -216,26 +230,28 @@ begin
     v_suspects := exists (select from jobs.jobs_queue q where q.queue = p_queue and q.state = 'ready' and q.suspect);
     v_ring := jobs.claim_ring(p_queue, v_cursor, v_steps);
     if v_ring is not null then
-        v_foreign := jobs.claim_foreign(p_queue, p_types);
-        -- An org that holds its share of slots already is walked past.
+        select f.types, f.about into v_foreign, v_bounded from jobs.claim_foreign(p_queue, p_types) f;
+        -- An org that holds its share of slots already is walked past. More than p_limit orgs cannot be served: a job of
+        -- one that was locked and then left would be missing in the claim of somebody else.
         select array_agg(o.org_id order by o.n), array_agg(o.room order by o.n) into v_orgs, v_rooms
         from (
-            select r.org_id, r.n,
-                p_org_slots - coalesce(p_busy[array_position(p_busy_orgs, r.org_id)], 0) as room
+            select r.org_id, r.n, room
             from unnest(v_ring) with ordinality as r(org_id, n)
-        ) o
-        where o.room > 0;
-        v_short := cardinality(v_ring) >= v_steps or cardinality(v_ring) > coalesce(cardinality(v_orgs), 0)
-            or v_foreign <> '{}';
-        v_cursor := v_ring[cardinality(v_ring)];
+            cross join lateral coalesce(p_org_slots - p_busy[array_position(p_busy_orgs, r.org_id)], p_org_slots) room
+            where room > 0
+            order by r.n
+            limit p_limit
+        ) o;
+        v_whole := cardinality(v_ring) < v_steps and coalesce(cardinality(v_orgs), 0) < p_limit;
+        v_short := not v_whole or cardinality(v_ring) > coalesce(cardinality(v_orgs), 0) or v_bounded;
+        v_cursor := coalesce(v_orgs[p_limit], v_ring[cardinality(v_ring)]);
         if v_orgs is not null then
             select p.ids, coalesce(p.last_org, v_cursor), v_short or p.short into v_ids, v_cursor, v_short
-            from jobs.claim_rounds(p_queue, p_types, v_orgs, v_rooms, p_limit, p_max_bytes, v_foreign <> '{}',
-                                   cardinality(v_ring) < v_steps) p;
+            from jobs.claim_rounds(p_queue, p_types, v_orgs, v_rooms, p_limit, p_max_bytes, v_bounded, v_whole) p;
         end if;
     end if;
     return query select 'position', null::uuid, v_cursor, null, null,
-        coalesce(array_to_json(v_foreign)::text, '[]'), null::smallint, null::smallint, null::bigint,
+        array_to_json(v_foreign)::text, null::smallint, null::smallint, null::bigint,
         null::smallint, null::timestamptz, null::double precision, null, null::bytea, null::timestamptz, null,
         v_suspects, null::smallint, case when v_short then 'walked' else 'empty' end, null::uuid;
     if v_ids is not null then
@@ -245,8 +261,8 @@ end
 $$;
 
 -- Picks by round: an even part of the batch from every org, and where some orgs had less than their part, once more
--- from those that may have more. ids come in the order of the rounds. last_org is set when the batch is full: the
--- last org *served*, because the last one *seen* would skip the orgs behind a heavy one every lap.
+-- from those that may have more. ids come in the order of the rounds. last_org is set when the batch is full, in jobs
+-- or in bytes: the last org *served*, because the last one *seen* would skip the orgs behind a heavy one every lap.
 create or replace function jobs.claim_rounds(
     p_queue text, p_types text[], p_orgs text[], p_rooms integer[], p_limit integer, p_max_bytes bigint,
     p_bounded boolean, p_whole_ring boolean, out ids uuid[], out last_org text, out short boolean
@@ -261,6 +277,7 @@ declare
     v_got integer[];
     v_more bigint[];
     v_left integer;
+    v_cut boolean;
 begin
     v_picks := array(
         select row(p.id, p.org_n, p.rank, p.priority, p.seq, p.bytes)::jobs.claim_choice
@@ -276,9 +293,8 @@ begin
             p_queue, p_types, p_orgs, p_rooms, v_takes, v_more, v_left, p_bounded, v_picks);
     end if;
     select array_agg(c.id order by c.rank, c.org_n),
-        (array_agg(p_orgs[c.org_n] order by c.rank desc, c.org_n desc))[1],
-        short or bool_or(c.cut)
-    into ids, last_org, short
+        (array_agg(p_orgs[c.org_n] order by c.rank desc, c.org_n desc))[1], bool_or(c.cut)
+    into ids, last_org, v_cut
     from (
         select o.id, o.rank, o.org_n, o.position <= p_limit and (o.bytes <= p_max_bytes or o.position = 1) as taken,
             bool_or(o.position > p_limit or (o.bytes > p_max_bytes and o.position > 1)) over () as cut
@@ -289,8 +305,9 @@ begin
         ) o
     ) c
     where c.taken;
-    short := coalesce(short, false);
-    if cardinality(ids) < p_limit and not short then
+    v_cut := coalesce(v_cut, false);
+    short := short or v_cut;
+    if cardinality(ids) < p_limit and not v_cut then
         last_org := null;
     end if;
 end
