@@ -22,7 +22,7 @@ MUCH = 1 << 40
 FILL = """
 insert into jobs.jobs_queue (org_id, type, queue, identity, run_hash, digest, payload_digest, state, run_at,
     held_since, reason, payload)
-select o.org_id, %(type)s, %(queue)s, 'none', h, encode(substring(h from 1 for 16), 'hex')::uuid, gen_random_uuid(),
+select o.org_id, %(type)s, %(queue)s, %(identity)s::jobs.identity_mode, h, encode(substring(h from 1 for 16), 'hex')::uuid, gen_random_uuid(),
     %(state)s::jobs.job_state, now() - interval '1 hour' + i * interval '1 microsecond',
     case %(state)s when 'held' then now() end, case %(state)s when 'held' then %(reason)s end,
     json_build_object('text', repeat('x', %(bytes)s))
@@ -57,9 +57,17 @@ class Queue:
         state: str = "ready",
         reason: str = "org",
         bytes: int = 1,
+        identity: str = "none",
     ) -> None:
         """Inserts `counts[org]` jobs of each org in one statement, scheduled ones an hour overdue."""
-        values = {"type": type, "queue": queue, "state": state, "reason": reason, "bytes": bytes}
+        values = {
+            "type": type,
+            "queue": queue,
+            "state": state,
+            "reason": reason,
+            "bytes": bytes,
+            "identity": identity,
+        }
         orgs = {"orgs": list(counts), "counts": list(counts.values())}
         self.connection.execute(FILL, {**values, **orgs})
 

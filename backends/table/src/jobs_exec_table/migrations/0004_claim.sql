@@ -214,22 +214,23 @@ declare
     v_short boolean := false;
     v_suspects boolean;
 begin
-    -- Does not conflict with the heartbeat's update; waits for a reaper, and then sees that the row is gone.
-    perform from jobs.job_executors e
-    where e.id = p_executor and e.lease_until > clock_timestamp()
-    for key share;
-    if not found then
-        return query select 'position', null::uuid, p_cursor, null, null, '[]', null::smallint, null::smallint,
-            null::bigint, null::smallint, null::timestamptz, null::double precision, null, null::bytea,
-            null::timestamptz, null, false, null::smallint, 'no lease', null::uuid;
-        return;
-    end if;
     if v_cursor = '' then
         v_cursor := coalesce((select c.cursor from jobs.job_cursors c where c.queue = p_queue), '');
     end if;
     v_suspects := exists (select from jobs.jobs_queue q where q.queue = p_queue and q.state = 'ready' and q.suspect);
     v_ring := jobs.claim_ring(p_queue, v_cursor, v_steps);
     if v_ring is not null then
+        -- Does not conflict with the heartbeat's update; waits for a reaper, and then sees that the row is gone. Not
+        -- taken when nothing is ready: a row lock is a write, and an idle poll would wait for the disk at its commit.
+        perform from jobs.job_executors e
+        where e.id = p_executor and e.lease_until > clock_timestamp()
+        for key share;
+        if not found then
+            return query select 'position', null::uuid, p_cursor, null, null, '[]', null::smallint, null::smallint,
+                null::bigint, null::smallint, null::timestamptz, null::double precision, null, null::bytea,
+                null::timestamptz, null, false, null::smallint, 'no lease', null::uuid;
+            return;
+        end if;
         select f.types, f.about into v_foreign, v_bounded from jobs.claim_foreign(p_queue, p_types) f;
         -- An org that holds its share of slots already is walked past. More than p_limit orgs cannot be served: a job of
         -- one that was locked and then left would be missing in the claim of somebody else.
