@@ -1,7 +1,9 @@
 """What signals do to a running executor: the first drains it, the second aborts it, the third ends the process.
 
 The handlers are Python's own rather than the event loop's: they also run while a handler that never awaits
-blocks the loop, so the third signal always ends the process.
+blocks the loop, so the third signal always ends the process. What they say is said by the loop: a signal that
+arrives while a log line is being written would otherwise enter the same stream again, which Python refuses with an
+error in place of the drain.
 """
 
 from __future__ import annotations
@@ -39,11 +41,12 @@ def stopped_by_signals(executor: Stoppable) -> Iterator[None]:
         nonlocal received
         received += 1
         if received == 1:
-            say("draining: running jobs may finish; a second signal cancels them")
             loop.call_soon_threadsafe(executor.drain)
+            loop.call_soon_threadsafe(say, "draining: running jobs may finish; a second signal cancels them")
         elif received == 2:
-            say("aborting: running jobs are cancelled and given back; a third signal ends the process")
             loop.call_soon_threadsafe(executor.abort)
+            text = "aborting: running jobs are cancelled and given back; a third signal ends the process"
+            loop.call_soon_threadsafe(say, text)
         else:
             # Not sys.exit: a thread or a coroutine that swallows everything must not survive this.
             os._exit(128 + number)
