@@ -67,6 +67,11 @@ def test_the_readme_has_one_command_for_the_demo_and_one_for_the_tests() -> None
         assert len(block.text.strip().splitlines()) == 1
 
 
+def test_the_readmes_handler_has_eight_lines() -> None:
+    (handler,) = [block for block in blocks(ROOT / "README.md") if block.value == "app_jobs.py"]
+    assert len(handler.text.splitlines()) == 8
+
+
 def test_the_demo_command_works_in_a_fresh_copy_of_the_tree(tmp_path: Path) -> None:
     """The other command runs this very suite: `.ci/run` takes it from the README word for word."""
     (command,) = [block.text.strip() for block in commands_of_the_tree() if block.value == "demo"]
