@@ -31,31 +31,38 @@ class Executor:
 class Interrupting(io.RawIOBase):
     """A terminal whose user presses Ctrl-C while the first line is on its way."""
 
-    def __init__(self) -> None:
+    def __init__(self, past_the_buffer: int) -> None:
         self.written = b""
+        self._descriptor = past_the_buffer
+
+    def fileno(self) -> int:
+        return self._descriptor
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        if not self.written:
-            self.written += bytes(data)
+        first = not self.written
+        self.written += bytes(data)
+        if first:
             os.kill(os.getpid(), signal.SIGINT)
-        else:
-            self.written += bytes(data)
         return len(data)
 
 
 async def test_a_signal_during_the_write_of_a_log_line_still_drains(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Interrupting()
+    reading, writing = os.pipe()
+    terminal = Interrupting(writing)
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(terminal), write_through=True))
     executor = Executor()
     with stopped_by_signals(executor):
         sys.stderr.write("executor started\n")
         sys.stderr.flush()
         await asyncio.wait_for(executor.drained.wait(), 10)
-        await asyncio.sleep(0)
-    assert b"draining" in terminal.written
+    said = os.read(reading, 1000)
+    os.close(writing)
+    os.close(reading)
+    assert said.startswith(b"draining: ")
+    assert terminal.written == b"executor started\n"
     assert not executor.aborted.is_set()
 
 

@@ -1,9 +1,9 @@
 """What signals do to a running executor: the first drains it, the second aborts it, the third ends the process.
 
 The handlers are Python's own rather than the event loop's: they also run while a handler that never awaits
-blocks the loop, so the third signal always ends the process. What they say is said by the loop: a signal that
-arrives while a log line is being written would otherwise enter the same stream again, which Python refuses with an
-error in place of the drain.
+blocks the loop, so the third signal always ends the process. What they say goes past the stream: a signal that
+arrives while a log line is being written would otherwise enter it again, which Python refuses with an error in
+place of the drain.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
-
-from jobs_exec.cli.output import say
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -42,11 +41,10 @@ def stopped_by_signals(executor: Stoppable) -> Iterator[None]:
         received += 1
         if received == 1:
             loop.call_soon_threadsafe(executor.drain)
-            loop.call_soon_threadsafe(say, "draining: running jobs may finish; a second signal cancels them")
+            _say_at_once("draining: running jobs may finish; a second signal cancels them")
         elif received == 2:
             loop.call_soon_threadsafe(executor.abort)
-            text = "aborting: running jobs are cancelled and given back; a third signal ends the process"
-            loop.call_soon_threadsafe(say, text)
+            _say_at_once("aborting: running jobs are cancelled and given back; a third signal ends the process")
         else:
             # Not sys.exit: a thread or a coroutine that swallows everything must not survive this.
             os._exit(128 + number)
@@ -57,3 +55,9 @@ def stopped_by_signals(executor: Stoppable) -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _say_at_once(text: str) -> None:
+    """A line on stderr without its buffer; a stderr that is closed or none at all takes nothing, and that is fine."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
