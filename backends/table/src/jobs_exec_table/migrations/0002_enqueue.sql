@@ -22,6 +22,7 @@ declare
     v_open bigint[] := array(select generate_series(1, cardinality(p_ids)));
     v_created uuid[];
     v_moved uuid[];
+    v_answered bigint[];
 begin
     for v_try in 1..20 loop
         -- seq is taken in input order, before the sort: jobs of an org keep the order of the batch.
@@ -55,28 +56,33 @@ begin
         end if;
         v_open := array(select o from unnest(v_open) o where p_ids[o] <> all(coalesce(v_created, '{}')));
 
-        -- A live one: receipt of that job, moved forward when it waits for a later time and was never attempted.
+        -- A live one: receipt of that job, moved forward when it waits for a later time and was never attempted. What is
+        -- answered is read once: read again, a job that ended in between would be answered and inserted as well.
         v_moved := jobs.enqueue_advance(v_open, p_hashes, p_run_ats, p_delays, v_now);
-        return query
+        v_answered := '{}';
+        for n, id, of_state, advanced, conflict in
             select o, q.id, q.state::text, q.id = any(v_moved), q.payload_digest <> p_payload_digests[o]
             from unnest(v_open) o
-            join jobs.jobs_queue q on q.digest = encode(substring(p_hashes[o] from 1 for 16), 'hex')::uuid;
-        v_open := array(
-            select o from unnest(v_open) o where not exists (
-                select from jobs.jobs_queue q
-                where q.digest = encode(substring(p_hashes[o] from 1 for 16), 'hex')::uuid));
+            join jobs.jobs_queue q on q.digest = encode(substring(p_hashes[o] from 1 for 16), 'hex')::uuid
+        loop
+            v_answered := v_answered || n;
+            return next;
+        end loop;
+        v_open := array(select unnest(v_open) except select unnest(v_answered));
 
         -- A success that still counts: receipt of that run.
-        return query
+        v_answered := '{}';
+        for n, id, of_state, advanced, conflict in
             select o, k.job_id, 'succeeded', false, coalesce(r.payload_digest <> p_payload_digests[o], false)
             from unnest(v_open) o
             join jobs.job_keys k on k.digest = encode(substring(p_hashes[o] from 1 for 16), 'hex')::uuid
             left join jobs.job_runs r on r.job_id = k.job_id
-            where k.expires_at > v_now and p_identities[o] <> 'none';
-        v_open := array(
-            select o from unnest(v_open) o where p_identities[o] = 'none' or not exists (
-                select from jobs.job_keys k
-                where k.digest = encode(substring(p_hashes[o] from 1 for 16), 'hex')::uuid and k.expires_at > v_now));
+            where k.expires_at > v_now and p_identities[o] <> 'none'
+        loop
+            v_answered := v_answered || n;
+            return next;
+        end loop;
+        v_open := array(select unnest(v_open) except select unnest(v_answered));
         -- What is left met a job that has just ended without a success: it may be inserted now.
         exit when v_open = '{}';
     end loop;
