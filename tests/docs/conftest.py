@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from provisions import open_folder
 from snippets import Page, page_environment
 
 from jobs_exec.registry import isolated
@@ -17,12 +17,9 @@ from jobs_exec.registry import isolated
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A page's folder. Not pytest's own, which is closed to others: the embedded server of root runs as another
-    user, and that its way had to be opened would be told in the page's output."""
-    with tempfile.TemporaryDirectory(prefix="jobs-exec-page-") as made:
-        path = Path(made).resolve()
-        path.chmod(0o755)
-        yield path
+    """A page's folder."""
+    with open_folder() as made:
+        yield made
 
 
 @pytest.fixture

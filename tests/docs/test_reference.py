@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import reference
+from provisions import open_folder
 
 PARTS = [(page, name) for page in sorted(reference.PAGES.glob("*.md")) for name in reference.names(page)]
 
 
 @pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with reference.migrated_database(tmp_path_factory.mktemp("reference")) as made:
+def url() -> Iterator[str]:
+    with open_folder() as folder, reference.migrated_database(folder / "postgres") as made:
         yield made
 
 

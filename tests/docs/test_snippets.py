@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from markdown_blocks import Block, blocks, needs
-from provisions import provided
+from provisions import open_folder, provided
 from snippets import Page
 from workspace import ROOT, members
 
@@ -29,8 +29,8 @@ def commands_of_the_tree() -> list[Block]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
-def test_the_snippets_of_a_page_do_what_it_says(path: Path, page: Page, tmp_path: Path) -> None:
-    with provided(needs(path), tmp_path) as variables:
+def test_the_snippets_of_a_page_do_what_it_says(path: Path, page: Page) -> None:
+    with open_folder() as folder, provided(needs(path), folder) as variables:
         page.environment = {**page.environment, **variables}
         for block in blocks(path):
             if block.directive != "command":

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,19 @@ from databases import VERSIONS, fresh_database, running_server
 
 # The programs that a page may call in an environment of its own, and the modules behind them.
 _PROGRAMS = {"pip": "pip", "pytest": "pytest", "jobs-exec": "jobs_exec"}
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that other users may enter: for root, a server in it runs as one of them.
+
+    Not pytest's own, which every session that starts closes again, and that it had to be opened would be told in the
+    output of a page's commands.
+    """
+    with tempfile.TemporaryDirectory(prefix="jobs-exec-docs-") as made:
+        folder = Path(made).resolve()
+        folder.chmod(0o755)
+        yield folder
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,6 +17,7 @@ from typing import Any
 import click
 import psycopg
 from databases import TEMPLATE, VERSIONS, make_template, running_server
+from provisions import open_folder
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -254,7 +254,7 @@ def expected(name: str, url: str) -> str:
 
 def main() -> None:
     """Writes every generated part anew."""
-    with tempfile.TemporaryDirectory() as folder, migrated_database(Path(folder)) as url:
+    with open_folder() as folder, migrated_database(folder / "postgres") as url:
         for page in sorted(PAGES.glob("*.md")):
             for name in names(page):
                 replace_part(page, name, expected(name, url))
