@@ -3,8 +3,9 @@
     python tests/benchmarks/claim.py --backlogs 10000 100000 1000000 --orgs 101 1000 10000 50000 --version 18
 
 Durable commits, one connection, each call a transaction of its own; payloads of 200 bytes, identity by payload. The
-comparisons (FIFO with SKIP LOCKED, ROW_NUMBER() over orgs) run on the same queue, in the same run: they only mark
-jobs as running, so they have less to do. Prints one JSON object a line.
+comparisons run on the same queue: FIFO with SKIP LOCKED by turns with the claim (its index is there in every scene),
+ROW_NUMBER() over orgs after it; they only mark jobs as running, so they have less to do. On a machine that does other
+things too the 10th percentile tells most. Prints one JSON object a line.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BATCH = 100
 SMALL_ORGS = 10_000
 Row = dict[str, Any]
 
-FIFO_INDEX = "create index fifo on jobs.jobs_queue (queue, seq) where state = 'ready'"
+FIFO_INDEX = "create index if not exists fifo on jobs.jobs_queue (queue, seq) where state = 'ready'"
 FIFO = """
 update jobs.jobs_queue set state = 'running', executor = gen_random_uuid(), token = token + 1,
     attempts = attempts + 1, started_at = now()
@@ -82,9 +83,20 @@ class Timed(Stepped):
 
 
 def _claims(executor: Timed, rounds: int) -> Row:
-    for _ in range(3):
+    """Fair and FIFO claims by turns, so that whatever else the machine does befalls both."""
+
+    def fifo() -> None:
+        assert len(executor.connection.execute(FIFO).fetchall()) == BATCH
+
+    # Right after a checkpoint each page that is touched is written to the log whole: 133 pages a claim at first, with a
+    # million jobs, and 3 after 200 claims. FIFO touches neighbours and hardly notices.
+    executor.connection.execute(FIFO_INDEX)
+    for _ in range(rounds):
         executor.claim(BATCH)
-    return percentiles([timed(lambda: executor.claim(BATCH)) for _ in range(rounds)], 50, 90)
+    times = [(timed(lambda: executor.claim(BATCH)), timed(fifo)) for _ in range(rounds)]
+    fair = percentiles([each[0] for each in times], 10, 50, 90)
+    baseline = percentiles([each[1] for each in times], 10, 50)
+    return {**fair, "fifo_p10_ms": baseline["p10_ms"], "fifo_p50_ms": baseline["p50_ms"]}
 
 
 def _settles(executor: Timed, rounds: int) -> Row:
@@ -93,16 +105,11 @@ def _settles(executor: Timed, rounds: int) -> Row:
         executor.claim(BATCH)
         jobs = executor.running()
         times.append(timed(lambda jobs=jobs: executor.settle(jobs)))  # type: ignore[misc]
-    return percentiles(times, 50, 90)
+    return percentiles(times, 10, 50, 90)
 
 
-def _statements(connection: Connection[TupleRow], text: str, rounds: int) -> Row:
-    def once() -> None:
-        found = connection.execute(text.encode()).fetchall()
-        assert len(found) == BATCH
-
-    once()
-    return percentiles([timed(once) for _ in range(rounds)], 50, 90)
+def _ranked(connection: Connection[TupleRow]) -> Row:
+    return percentiles([timed(lambda: connection.execute(ROW_NUMBER).fetchall()) for _ in range(5)], 50, 90)
 
 
 def backlogs(database: Database, sizes: list[int], rounds: int) -> Iterator[Row]:
@@ -117,10 +124,7 @@ def backlogs(database: Database, sizes: list[int], rounds: int) -> Iterator[Row]
             _rest(queue)
             yield {"scene": f"claim: 1 org with {size:,} jobs + 10,000 with 10", **_claims(executor, rounds)}
         yield {"scene": "settle of 100, there", **_settles(executor, rounds)}
-        connection.execute(FIFO_INDEX)
-        yield {"scene": "FIFO, SKIP LOCKED, there", **_statements(connection, FIFO, rounds)}
-        yield {"scene": "ROW_NUMBER() over orgs, there", **_statements(connection, ROW_NUMBER, 5)}
-        connection.execute("drop index jobs.fifo")
+        yield {"scene": "ROW_NUMBER() over orgs, there", **_ranked(connection)}
         queue.fill({f"held-{n:05}": 1 for n in range(10_000)}, state="held", bytes=180)
         _rest(queue)
         yield {"scene": "claim: and 10,000 held orgs", **_claims(executor, rounds)}
@@ -155,12 +159,13 @@ def promotion(database: Database, size: int, rounds: int) -> Iterator[Row]:
     """Nothing due; then many of one org and one of another."""
     with database.connect() as connection:
         queue, executor = Queue(connection), Timed(connection).join()
-        yield {"scene": "claim: empty queue", **_claims(executor, rounds * 5)}
+        times = [timed(lambda: executor.claim(BATCH)) for _ in range(rounds * 5)]
+        yield {"scene": "claim: empty queue", **percentiles(times, 10, 50, 90)}
         queue.fill({org(n): 10 for n in range(SMALL_ORGS)}, state="scheduled", bytes=180)
         connection.execute("update jobs.jobs_queue set run_at = now() + interval '1 day'")
         _rest(queue)
         times = [timed(lambda: executor.promote(1_000)) for _ in range(rounds)]
-        yield {"scene": "promotion: 100,000 scheduled, none due", **percentiles(times, 50, 90)}
+        yield {"scene": "promotion: 100,000 scheduled, none due", **percentiles(times, 10, 50, 90)}
         connection.execute("truncate jobs.jobs_queue")
         queue.fill({"heavy": size, "zz-small": 1}, state="scheduled", bytes=180)
         _rest(queue)
@@ -172,7 +177,7 @@ def promotion(database: Database, size: int, rounds: int) -> Iterator[Row]:
         yield {
             "scene": f"promotion: {size:,} due of one org + 1 of another",
             "calls_until_the_other": calls,
-            **percentiles(times, 50, 90),
+            **percentiles(times, 10, 50, 90),
         }
 
 
@@ -202,7 +207,7 @@ def main() -> None:
     parser.add_argument("--backlogs", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--orgs", type=int, nargs="+", default=[101, 1_000, 10_000, 50_000])
     parser.add_argument("--version", type=int, default=18)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
     for row in measure(arguments):
         print(json.dumps({"postgres": arguments.version, **row}), flush=True)

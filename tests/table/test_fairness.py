@@ -101,7 +101,7 @@ def test_a_job_beyond_the_bytes_of_a_batch_is_taken_alone(queue: Queue, join: Jo
 
 @pytest.mark.parametrize("seed", range(12))
 def test_each_org_is_served_within_one_lap_of_claims_whatever_is_queued(queue: Queue, join: Join, seed: int) -> None:
-    dice = random.Random(seed)  # noqa: S311  (repeatable on purpose)
+    dice = random.Random(seed)
     orgs, limit = dice.choice([1, 5, 40, 130, 400]), dice.choice([1, 5, 33, 100])
     queue.fill({org(n * 3): dice.choice([1, 1, 2, 5, 60]) for n in range(orgs)})
     executor = join(cursor=org(dice.randrange(-1, orgs * 3 + 10)) if seed % 3 else "")
@@ -111,7 +111,7 @@ def test_each_org_is_served_within_one_lap_of_claims_whatever_is_queued(queue: Q
 
 @pytest.mark.parametrize("seed", range(12))
 def test_several_executors_at_once_leave_no_org_out_of_any_ones_lap(queue: Queue, join: Join, seed: int) -> None:
-    dice = random.Random(seed)  # noqa: S311  (repeatable on purpose)
+    dice = random.Random(seed)
     orgs, limit = dice.choice([3, 40, 130, 300]), dice.choice([5, 33, 100])
     queue.fill({org(n): dice.choice([1, 1, 1, 2, 80]) for n in range(orgs)})
     executors = [join(cursor=dice.choice(["", org(dice.randrange(orgs))])) for _ in range(3)]
@@ -221,7 +221,7 @@ def test_a_hundred_thousand_due_retries_of_one_org_do_not_delay_anothers(queue: 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_each_org_is_promoted_within_one_lap_of_passes(queue: Queue, join: Join, seed: int) -> None:
-    dice = random.Random(seed)  # noqa: S311  (repeatable on purpose)
+    dice = random.Random(seed)
     orgs, limit = dice.choice([1, 5, 40, 130, 400]), dice.choice([5, 33, 100])
     queue.fill({org(n): dice.choice([1, 1, 2, 5, 60]) for n in range(orgs)}, state="scheduled")
     executor = join()
