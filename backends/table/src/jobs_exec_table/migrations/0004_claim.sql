@@ -7,6 +7,23 @@
 -- Everything it calls is planned under the settings of jobs_claim_v1: plans made on an empty queue, where a
 -- sequential scan looks cheap, once turned 4 ms into seconds.
 
+do $$
+begin
+    -- What a claim answers, by kind: a 'job' that runs now, one that has 'ended' instead (status, duplicate_of), and first
+    -- the 'position': status 'walked' when there may be more behind what was walked past, else 'empty'; org_id is the
+    -- cursor, payload the foreign types as JSON, suspect whether one waits.
+    create type jobs.claim_row_v1 as (
+        kind text, id uuid, org_id text, type text, queue text, payload text, attempts smallint, max_attempts smallint,
+        token bigint, priority smallint, created_at timestamptz, age double precision, identity text, run_hash bytea,
+        expires_at timestamptz, trace text, suspect boolean, crashes smallint, status text, duplicate_of uuid);
+    -- A job that was picked: org_n is its org's place in the ring, rank its place among those picked of that org.
+    create type jobs.claim_choice as (
+        id uuid, org_n bigint, rank bigint, priority smallint, seq bigint, bytes integer);
+exception when duplicate_object then
+    null;
+end
+$$;
+
 -- Up to p_steps orgs with ready jobs in ring order behind p_cursor. Each step is one index probe.
 create or replace function jobs.claim_ring(p_queue text, p_cursor text, p_steps integer) returns text[]
 language sql stable
@@ -67,15 +84,6 @@ as $$
     where p.type is not null
 $$;
 
-do $$
-begin
-    create type jobs.claim_choice as (
-        id uuid, org_n bigint, rank bigint, priority smallint, seq bigint, bytes integer);
-exception when duplicate_object then
-    null;
-end
-$$;
-
 -- Locks up to p_takes[n] jobs of p_orgs[n] behind p_after (priority, seq) of that org, best first. Answers ranks from
 -- p_rank on. With foreign types about, at most 200 rows of an org are looked at behind p_after, and no more of them
 -- than it takes to find enough: counting to the 200th row first read 200 rows of each org that had so many.
@@ -124,11 +132,7 @@ $$;
 -- Starts the locked jobs p_ids for p_executor: attempt counted, new token. Those that may not start end instead:
 -- past their expiry, or work that has been done meanwhile (kind 'ended').
 create or replace function jobs.claim_start(p_executor uuid, p_ids uuid[], p_retention double precision)
-returns table (
-    kind text, id uuid, org_id text, type text, queue text, payload text, attempts smallint, max_attempts smallint,
-    token bigint, priority smallint, created_at timestamptz, age double precision, identity text, run_hash bytea,
-    expires_at timestamptz, trace text, suspect boolean, crashes smallint, status text, duplicate_of uuid
-)
+returns setof jobs.claim_row_v1
 language plpgsql volatile
 set search_path = ''
 as $$
@@ -177,19 +181,27 @@ begin
 end
 $$;
 
+-- True for an executor with a live lease, which stays until the claim commits. The lock does not conflict with the
+-- heartbeat's update; it waits for a reaper, and then sees that the row is gone.
+create or replace function jobs.claim_lease(p_executor uuid) returns boolean
+language plpgsql volatile
+set search_path = ''
+as $$
+begin
+    perform from jobs.job_executors e
+    where e.id = p_executor and e.lease_until > clock_timestamp()
+    for key share;
+    return found;
+end
+$$;
+
 -- Up to p_limit ready jobs of p_queue for an executor with a live lease.
 --
--- The first row (kind 'position') says where the claim ended: status 'walked' when there may be more behind what was
--- walked past, else 'empty'; org_id is the cursor, payload the foreign types as JSON, suspect whether one waits.
 -- p_busy_orgs are the orgs that hold jobs of this executor already, p_busy how many.
 create or replace function jobs.jobs_claim_v1(
     p_executor uuid, p_queue text, p_types text[], p_limit integer, p_max_bytes bigint, p_cursor text,
     p_org_slots integer, p_busy_orgs text[], p_busy integer[], p_retention double precision
-) returns table (
-    kind text, id uuid, org_id text, type text, queue text, payload text, attempts smallint, max_attempts smallint,
-    token bigint, priority smallint, created_at timestamptz, age double precision, identity text, run_hash bytea,
-    expires_at timestamptz, trace text, suspect boolean, crashes smallint, status text, duplicate_of uuid
-)
+) returns setof jobs.claim_row_v1
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
@@ -212,23 +224,18 @@ declare
     v_whole boolean;
     v_ids uuid[];
     v_short boolean := false;
-    v_suspects boolean;
+    v_answer jobs.claim_row_v1;
 begin
     if v_cursor = '' then
         v_cursor := coalesce((select c.cursor from jobs.job_cursors c where c.queue = p_queue), '');
     end if;
-    v_suspects := exists (select from jobs.jobs_queue q where q.queue = p_queue and q.state = 'ready' and q.suspect);
+    v_answer.kind := 'position';
+    v_answer.suspect := exists (
+        select from jobs.jobs_queue q where q.queue = p_queue and q.state = 'ready' and q.suspect);
     v_ring := jobs.claim_ring(p_queue, v_cursor, v_steps);
     if v_ring is not null then
-        -- Does not conflict with the heartbeat's update; waits for a reaper, and then sees that the row is gone. Not
-        -- taken when nothing is ready: a row lock is a write, and an idle poll would wait for the disk at its commit.
-        perform from jobs.job_executors e
-        where e.id = p_executor and e.lease_until > clock_timestamp()
-        for key share;
-        if not found then
-            return query select 'position', null::uuid, p_cursor, null, null, '[]', null::smallint, null::smallint,
-                null::bigint, null::smallint, null::timestamptz, null::double precision, null, null::bytea,
-                null::timestamptz, null, false, null::smallint, 'no lease', null::uuid;
+        -- Not taken when nothing is ready: a row lock is a write, and an idle poll would wait for the disk at its commit.
+        if not jobs.claim_lease(p_executor) then
             return;
         end if;
         select f.types, f.about into v_foreign, v_bounded from jobs.claim_foreign(p_queue, p_types) f;
@@ -251,10 +258,10 @@ begin
             from jobs.claim_rounds(p_queue, p_types, v_orgs, v_rooms, p_limit, p_max_bytes, v_bounded, v_whole) p;
         end if;
     end if;
-    return query select 'position', null::uuid, v_cursor, null, null,
-        array_to_json(v_foreign)::text, null::smallint, null::smallint, null::bigint,
-        null::smallint, null::timestamptz, null::double precision, null, null::bytea, null::timestamptz, null,
-        v_suspects, null::smallint, case when v_short then 'walked' else 'empty' end, null::uuid;
+    v_answer.org_id := v_cursor;
+    v_answer.payload := array_to_json(v_foreign)::text;
+    v_answer.status := case when v_short then 'walked' else 'empty' end;
+    return next v_answer;
     if v_ids is not null then
         return query select * from jobs.claim_start(p_executor, v_ids, p_retention);
     end if;
@@ -275,7 +282,6 @@ declare
     v_part constant integer := ceil(p_limit::numeric / cardinality(p_orgs));
     v_takes integer[] := array(select least(r, v_part) from unnest(p_rooms) with ordinality u(r, n) order by n);
     v_picks jobs.claim_choice[];
-    v_got integer[];
     v_more bigint[];
     v_left integer;
     v_cut boolean;
@@ -349,11 +355,7 @@ $$;
 -- started beside it, so fairness is a matter of the few that there are.
 create or replace function jobs.jobs_claim_suspect_v1(
     p_executor uuid, p_queue text, p_types text[], p_retention double precision
-) returns table (
-    kind text, id uuid, org_id text, type text, queue text, payload text, attempts smallint, max_attempts smallint,
-    token bigint, priority smallint, created_at timestamptz, age double precision, identity text, run_hash bytea,
-    expires_at timestamptz, trace text, suspect boolean, crashes smallint, status text, duplicate_of uuid
-)
+) returns setof jobs.claim_row_v1
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
@@ -367,10 +369,7 @@ as $$
 declare
     v_id uuid;
 begin
-    perform from jobs.job_executors e
-    where e.id = p_executor and e.lease_until > clock_timestamp()
-    for key share;
-    if found then
+    if jobs.claim_lease(p_executor) then
         select q.id into v_id from jobs.jobs_queue q
         where q.queue = p_queue and q.state = 'ready' and q.suspect and q.type = any(p_types)
         order by q.seq limit 1
