@@ -1,4 +1,4 @@
-"""Fixtures of the journeys on real servers; every test that uses one runs on PostgreSQL 18 and on 15."""
+"""Real PostgreSQL servers, one a version and session; every test that uses one runs on PostgreSQL 18 and on 15."""
 
 from __future__ import annotations
 
