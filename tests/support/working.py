@@ -101,6 +101,12 @@ class Work:
         assert len(found) == len(rows), "a job is in the queue and has a run"
         return found  # type: ignore[return-value]
 
+    def id_of(self, type_name: str) -> UUID:
+        """The id of the one job of a type that has ended."""
+        ((job_id,),) = self.database.execute("select job_id from jobs.job_runs where type = %s", type_name)
+        assert isinstance(job_id, UUID)
+        return job_id
+
     def errors(self, job_id: UUID) -> list[dict[str, Any]]:
         """The error history of a job."""
         rows = self.database.execute("select errors::text from jobs.job_runs where job_id = %s", job_id)
