@@ -23,16 +23,24 @@ if TYPE_CHECKING:
 
 
 class EnqueueOptions(TypedDict, total=False):
-    """Options of one job. `delay` is a timedelta or seconds, `run_at` and `expires_at` are aware times."""
+    """Options of one job."""
 
     data: Any
+    """A JSON object (default ``{}``) or an instance of the type's payload model; checked here and before it runs."""
     key: str | None
+    """The caller's name for this piece of work, 1 to 512 characters; selects the identity ``key`` for this job."""
     priority: int
+    """0 (first) to 9, default 5; orders the jobs of one org and never reaches across orgs."""
     run_at: datetime | None
+    """Not before this time, which has an offset; default now. Not together with `delay`."""
     delay: timedelta | float | None
+    """Not before this long from now, a timedelta or seconds."""
     max_attempts: int | None
+    """1 to 1000; default the type's own, else ``JOB_MAX_ATTEMPTS``."""
     expires_at: datetime | None
+    """A job that was not started by then ends as ``expired``; a time with an offset."""
     trace: str | None
+    """A W3C traceparent, handed on as ``ctx.trace``."""
 
 
 def envelope(org_id: str, type: str, options: EnqueueOptions) -> Envelope:

@@ -35,19 +35,22 @@ _recorded: dict[tuple[str, str], JobType] = {}
 
 
 class TypeOptions(TypedDict, total=False):
-    """What may be said about a job type; seconds for `timeout` and `idempotency_ttl` (None: the setting).
-
-    `payload` overrides the annotation of the handler's second parameter. `identity` is ``"payload"`` (default),
-    ``"key"`` or ``"none"``.
-    """
+    """What may be said about a job type; None means the setting's value."""
 
     payload: Any
+    """The payload's type: a pydantic model, dataclass, TypedDict or ``dict``; default: the annotation of ``data``."""
     queue: str
+    """The one queue of this type; default ``"default"``."""
     identity: Identity | str
+    """What makes two jobs the same piece of work: ``"payload"`` (default), ``"key"`` or ``"none"``."""
     idempotency_ttl: float | None
+    """Seconds for which a success suppresses its repetition; default ``JOB_RUNS_RETENTION``."""
     max_attempts: int | None
+    """A job that failed this often is dead; default ``JOB_MAX_ATTEMPTS``."""
     timeout: float | None
+    """Longest time of one attempt in seconds; default ``JOB_TIMEOUT_SECONDS``."""
     backoff: RetryPolicy
+    """From the number of the failed attempt to the seconds until the next one; default ``Backoff()``."""
 
 
 def job_type(name: str, handler: Handler, **options: Unpack[TypeOptions]) -> JobType:
