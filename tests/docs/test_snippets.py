@@ -29,9 +29,11 @@ def commands_of_the_tree() -> list[Block]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
-def test_the_snippets_of_a_page_do_what_it_says(path: Path, page: Page) -> None:
+def test_the_snippets_of_a_page_do_what_it_says(path: Path, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_folder() as folder, provided(needs(path), folder) as variables:
         page.environment = {**page.environment, **variables}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)  # Python blocks run in this process
         for block in blocks(path):
             if block.directive != "command":
                 page.execute(block)

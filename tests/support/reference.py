@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -17,10 +17,12 @@ from typing import Any
 import click
 import psycopg
 from databases import TEMPLATE, VERSIONS, make_template, running_server
+from markdown_tables import prose, table
 from provisions import open_folder
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
+from python_reference import python_text
 from workspace import ROOT, members
 
 from jobs_exec.contracts import HookSpecs
@@ -47,14 +49,6 @@ def replace_part(page: Path, name: str, text: str) -> None:
     """Writes `text` between the marks of `name`."""
     pattern = re.compile(_PART.format(name=re.escape(name)), re.DOTALL)
     page.write_text(pattern.sub(lambda match: match[1] + text + match[3], page.read_text()))
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [list(header), *map(list, rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return (
-        "\n" + "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n\n"
-    )
 
 
 # --- settings ------------------------------------------------------------------------------------------
@@ -115,7 +109,7 @@ def _duration(seconds: float) -> str:
 def hooks_text(distribution: str) -> str:
     """Signature and meaning of every hook that a distribution specifies."""
     return "".join(
-        f"\n### `{name}`\n\n```text\n{name}{_signature(function)}\n```\n\n{_first_result(function)}{_prose(function)}\n"
+        f"\n### `{name}`\n\n```text\n{name}{_signature(function)}\n```\n\n{_first_result(function)}{prose(function)}\n"
         for name, function in hook_specs()[distribution].items()
     ) + ("\n" if hook_specs()[distribution] else "")
 
@@ -141,10 +135,6 @@ def _signature(function: Callable[..., Any]) -> str:
 
 def _first_result(function: Any) -> str:
     return "Asked of plugins until one answers. " if function.jobs_exec_spec["firstresult"] else ""
-
-
-def _prose(item: Any) -> str:
-    return re.sub(r"``?(.+?)``?", r"`\1`", " ".join((inspect.getdoc(item) or "").split()))
 
 
 # --- commands ------------------------------------------------------------------------------------------
@@ -238,13 +228,15 @@ def migrated_database(folder: Path) -> Iterator[str]:
 
 
 def expected(name: str, url: str) -> str:
-    """The text of the part `name`, such as ``settings of jobs-exec``."""
+    """The text of the part `name`, such as ``settings of jobs-exec`` or ``python of jobs_exec.job``."""
     kind, _, distribution = name.partition(" of ")
     match kind:
         case "settings":
             return settings_text(distribution)
         case "hooks":
             return hooks_text(distribution)
+        case "python":
+            return python_text(distribution)
         case "commands":
             return commands_text()
         case "schema":
