@@ -74,6 +74,21 @@ def test_the_readmes_handler_has_eight_lines() -> None:
     assert len(handler.text.splitlines()) == 8
 
 
+def test_the_readme_tells_its_story_in_order() -> None:
+    """First what a stranger does, then what a user decides, last what it is not."""
+    headings = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## Two commands",
+        "## A handler in eight lines",
+        "## Once, or every time",
+        "## Selecting a backend",
+        "## Your own Postgres, or Supabase",
+        "## Writing a plugin",
+        "## How it compares",
+        "## What it is not",
+    ]
+
+
 def test_the_demo_command_works_in_a_fresh_copy_of_the_tree(tmp_path: Path) -> None:
     """The other command runs this very suite: `.ci/run` takes it from the README word for word."""
     (command,) = [block.text.strip() for block in commands_of_the_tree() if block.value == "demo"]
