@@ -37,6 +37,15 @@ def test_the_report_for_people_names_what_happened(command: Commands) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_forgotten_modules_are_said_at_the_start_and_with_what_is_left(command: Commands) -> None:
+    done = command.call("run", "--drain", PROBE_JOBS="2", PROBE_TYPE="greet", JOB_MODULES="")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no job type is registered" in done.stderr
+    assert re.search(r"^no jobs in \d\.\d s; 2 held: waiting for type greet \(JOB_MODULES", done.stderr, re.MULTILINE)
+    report = json.loads(command.call("run", "--drain", "--json", PROBE_JOBS="2", PROBE_TYPE="greet").stdout)
+    assert report["held_types"] == {"greet": 2}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_lets_running_jobs_finish_and_exits_0(command: Commands, number: int) -> None:
     with command.running("run", "--json", PROBE_JOBS="1", PROBE_TYPE="slow") as running:

@@ -32,7 +32,12 @@ class Upkeep:
             },
         )
         ready, expired, held, released, queues, held_orgs, more, self._cursor, self._held_cursor = row
-        return Promoted(ready, expired, held, released, frozenset(queues), frozenset(held_orgs), more)
+        missing = await self._missing_types() if request.explain else {}
+        return Promoted(ready, expired, held, released, frozenset(queues), frozenset(held_orgs), more, missing)
+
+    async def _missing_types(self) -> dict[str, int]:
+        async with self._connections.connection() as connection:
+            return dict(await (await connection.execute(statement("missing_types"))).fetchall())
 
     async def rescue(self, request: RescueRequest) -> Rescued:
         """See `QueueBackend.rescue`."""

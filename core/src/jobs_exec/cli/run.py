@@ -105,9 +105,18 @@ def _print(report: ExitReport, seconds: float, as_json: bool) -> None:
     if report.problem:
         say(f"jobs-exec: {report.problem}")
     if as_json:
-        emit_json({"exit_code": report.exit_code, "problem": report.problem, "seconds": round(seconds, 3), **counts})
+        ended = {"exit_code": report.exit_code, "problem": report.problem, "seconds": round(seconds, 3)}
+        emit_json({**ended, **counts, "held_types": dict(report.held_types)})
     else:
         done = ", ".join(
             f"{count} {name}" for name, count in counts.items() if count and name not in ("claimed", "running")
         )
-        say(f"{done or 'no jobs'} in {seconds:.1f} s")
+        say(f"{done or 'no jobs'} in {seconds:.1f} s{_left(report)}")
+
+
+def _left(report: ExitReport) -> str:
+    """What stays behind because nobody here or elsewhere knows how to run it."""
+    held = report.held_types
+    if not held:
+        return ""
+    return f"; {sum(held.values())} held: waiting for type {', '.join(held)} (JOB_MODULES, --import)"

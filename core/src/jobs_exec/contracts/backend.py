@@ -139,18 +139,22 @@ class PromoteRequest:
 
     At least those of `queues`; a backend may serve every queue alike, since a type can have moved to another one.
     `suspended` and `active` are the answers of the org directory about orgs with held jobs; orgs in neither keep
-    what they have.
+    what they have. With `explain` the answer says which types are missing, which costs a look at all jobs held for one.
     """
 
     queues: tuple[str, ...]
     limit: int = 1000
     suspended: frozenset[str] = frozenset()
     active: frozenset[str] = frozenset()
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """`ready` jobs were made ready (in `queues`), `expired` ended; `held_orgs` have jobs held for their org."""
+    """`ready` jobs were made ready (in `queues`), `expired` ended; `held_orgs` have jobs held for their org.
+
+    `held_types` counts the jobs held for want of a live executor by their type, most first; empty unless asked for.
+    """
 
     ready: int = 0
     expired: int = 0
@@ -159,6 +163,7 @@ class Promoted:
     queues: frozenset[str] = frozenset()
     held_orgs: frozenset[str] = frozenset()
     more: bool = False
+    held_types: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

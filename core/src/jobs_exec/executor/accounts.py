@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from jobs_exec.contracts.observer import JobEndedAtClaim, JobLost, JobSettled
+from jobs_exec.executor import endings
 from jobs_exec.executor.attempt import Attempt
 from jobs_exec.executor.observing import Observing
 from jobs_exec.executor.reserving import Reservations
@@ -35,8 +36,10 @@ class Accounts:
         debug = log.isEnabledFor(logging.DEBUG)
         for attempt in accepted:
             self._written(attempt)
-            if debug:
-                log.debug("settled as %s", attempt.settlement.action.value, extra=attempt.fields())
+            if attempt.settlement.action is not Action.SUCCEED:
+                endings.say(attempt)
+            elif debug:
+                log.debug("settled as succeeded", extra=attempt.fields())
         for attempt in lost:
             self._lost(attempt)
         if self._reservations is not None:

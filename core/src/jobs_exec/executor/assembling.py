@@ -33,6 +33,7 @@ from jobs_exec.executor.upkeep import Upkeep, UpkeepRules
 from jobs_exec.executor.values import Progress, Tally
 from jobs_exec.executor.waking import Waker
 from jobs_exec.host import Host
+from jobs_exec.job import Action
 
 _CLOSERS = 4
 """Threads that commit and roll back for sync handlers; each is busy for one round trip."""
@@ -53,8 +54,8 @@ class Owner(Protocol):
     def member_lost(self, member: Member) -> None:
         """An identity was reaped."""
 
-    def threads_stuck(self, stuck: int, size: int) -> None:
-        """Threads run handlers that were given up."""
+    def thread_stuck(self, attempt: Attempt, threads: Threads) -> None:
+        """A thread runs the handler of an attempt that was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: O
         None if host.ledger_is_store else host.store,
         lanes,
         orgs,
-        UpkeepRules(policy.poll_interval, policy.lease / 3, policy.max_crashes),
+        UpkeepRules(policy.poll_interval, policy.lease / 3, policy.max_crashes, tuple(settings.queue_slots)),
     )
     screening = Screening(orgs, reservations, runner.refuse)
     intake = Intake(routes, membership, screening, runner, settler, accounts, lambda: owner.ending)
@@ -151,9 +152,11 @@ def _runner(
 
     def put(attempt: Attempt) -> None:
         settler.put(attempt)
-        if attempt.stop is Stop.TIMEOUT and not attempt.route.type.is_async and threads.stuck:
+        # One that waited for a thread in vain was given back: it holds none.
+        timed_out = attempt.stop is Stop.TIMEOUT and attempt.settlement.action is not Action.GIVE_BACK
+        if timed_out and not attempt.route.type.is_async and threads.stuck:
             accounts.tally.stuck += 1
-            owner.threads_stuck(threads.stuck, threads.size)
+            owner.thread_stuck(attempt, threads)
 
     def stuck() -> None:
         accounts.tally.stuck += 1

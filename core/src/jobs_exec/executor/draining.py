@@ -46,7 +46,7 @@ class Draining:
         await self._quiet()
         before = self._claimed()
         try:
-            promoted = await self._upkeep.promote()
+            promoted = await self._upkeep.promote(explain=True)
         except Exception as error:
             await self._outage.pause(error)
             return False

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -27,13 +27,15 @@ from jobs_exec.contracts.backend import Capability
 from jobs_exec.contracts.observer import ExecutorChanged
 from jobs_exec.errors import CapabilityMissing
 from jobs_exec.executor.assembling import Roles, assemble
-from jobs_exec.executor.attempt import Stop
+from jobs_exec.executor.attempt import Attempt, Stop
 from jobs_exec.executor.claiming import Claimer
 from jobs_exec.executor.containing import contained
 from jobs_exec.executor.membership import Member
 from jobs_exec.executor.observing import Observing
 from jobs_exec.executor.outage import describe
+from jobs_exec.executor.planning import serves
 from jobs_exec.executor.shutdown import Shutdown, within
+from jobs_exec.executor.threads import Threads
 from jobs_exec.executor.values import ExitReport, Mode, OnProgress, Progress, State, Tally
 from jobs_exec.host import Host
 
@@ -101,7 +103,7 @@ class Executor:
             finally:
                 roles.close()
         self._turn(State.STOPPED, roles.membership.current.id)
-        return ExitReport(1 if self._problem else 0, self.progress, self._problem)
+        return ExitReport(1 if self._problem else 0, self.progress, self._problem, roles.upkeep.held_types)
 
     # --- what the roles ask and tell ------------------------------------------------------------------
 
@@ -124,11 +126,14 @@ class Executor:
         log.error("this executor was taken for gone, its jobs are somebody else's now", extra=_fields(member.id))
         self._emit(member.id, "lost")
 
-    def threads_stuck(self, stuck: int, size: int) -> None:
-        """`stuck` of `size` threads run handlers that were given up."""
-        log.error("a sync handler did not end in time; its thread is stuck", extra={"stuck": stuck, "threads": size})
-        if stuck * 2 >= size:
-            self._problem = f"{stuck} of {size} threads are stuck in sync handlers (JOB_THREADS)"
+    def thread_stuck(self, attempt: Attempt, threads: Threads) -> None:
+        """A thread runs the handler of `attempt`, which was given up."""
+        log.error(
+            "a sync handler did not end in time; its thread is stuck",
+            extra={**attempt.fields(), "stuck": threads.stuck, "threads": threads.size},
+        )
+        if threads.stuck * 2 >= threads.size:
+            self._problem = f"{threads.stuck} of {threads.size} threads are stuck in sync handlers (JOB_THREADS)"
             self._shutdown.ask()
 
     # --- its life --------------------------------------------------------------------------------------
@@ -152,7 +157,7 @@ class Executor:
 
     async def _join(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:
         await roles.membership.start(tasks)
-        self._turn(State.RUNNING, roles.membership.current.id)
+        self._turn(State.RUNNING, roles.membership.current.id, serves(roles.lanes))
         if self._mode is not Mode.FOREVER:
             await roles.upkeep.bounded()
 
@@ -208,10 +213,10 @@ class Executor:
         # Those that do not end are given up one patience later; a transaction may still be committing then.
         await within(3 * roles.patience + 1, _idle(roles))
 
-    def _turn(self, state: State, executor: UUID) -> None:
+    def _turn(self, state: State, executor: UUID, more: Mapping[str, str] | None = None) -> None:
         self.state = state
         word = "started" if state is State.RUNNING else state.value
-        log.info("executor %s", word, extra={**_fields(executor), "executor_name": self._name})
+        log.info("executor %s", word, extra={**_fields(executor), "executor_name": self._name, **(more or {})})
         self._emit(executor, word)
 
     def _emit(self, executor: UUID, word: str) -> None:

@@ -2,7 +2,8 @@
 
 Results and error texts are bounded and cleaned here, one by one, so that none of them can fail the batch it is
 settled in. An error text is the exception's own words and the places it passed, without source lines, locals or
-causes: payload values get into it only if the handler wrote them there.
+causes: payload values get into it only if the handler wrote them there. Passwords of connection strings are masked,
+since drivers quote what they could not connect to.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from jobs_exec.contracts.plugin import Policy
 from jobs_exec.errors import UndecodablePayload
 from jobs_exec.identity import Identity
 from jobs_exec.job import Action, AttemptRef, ClaimedJob, Settlement
+from jobs_exec.masking import masked
 from jobs_exec.retry import Backoff, RetryPolicy
 
 log = logging.getLogger(__name__)
@@ -211,7 +213,9 @@ def _cleaned(value: Any) -> Any:
 
 
 def clean(text: str) -> str:
-    """`text` without NUL and lone surrogates, at most 8 KiB of UTF-8."""
+    """`text` without passwords, NUL and lone surrogates, at most 8 KiB of UTF-8."""
+    # Masked before it is cut: half a connection string would not be known for one.
+    text = masked(text[: 2 * MAX_ERROR_BYTES])
     text = _escaped(text[:MAX_ERROR_BYTES]) if _DIRTY.search(text) else text
     encoded = text.encode()
     if len(encoded) <= MAX_ERROR_BYTES:

@@ -8,8 +8,10 @@ are held, so that a suspension ends without anybody's help.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs_exec.contracts.backend import Promoted, PromoteRequest, QueueBackend, RescueRequest
@@ -19,17 +21,25 @@ from jobs_exec.executor.attempt import Lane
 from jobs_exec.executor.orgs import Orgs
 from jobs_exec.executor.outage import Outage
 
+log = logging.getLogger(__name__)
+
 _BOUNDED = 10
 _PURGE_BATCH = 1000
+_EXPLAIN_EVERY = 60.0
+"""Seconds between two questions for which types jobs are held."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpkeepRules:
-    """Seconds between two runs of each step; `max_crashes` of a suspect make it dead."""
+    """Seconds between two runs of each step; `max_crashes` of a suspect make it dead.
+
+    `queues` are those the executor was told to serve, also when it has no type that belongs there.
+    """
 
     promote: float
     rescue: float
     max_crashes: int
+    queues: tuple[str, ...]
     purge: float = 60.0
 
 
@@ -50,6 +60,10 @@ class Upkeep:
         self._orgs = orgs
         self._rules = rules
         self._held: frozenset[str] = frozenset()
+        self._explained = -_EXPLAIN_EVERY
+        self._warned: set[str] = set()
+        self.held_types: Mapping[str, int] = {}
+        """Jobs held for want of an executor that carries their type, as last heard."""
 
     async def run(self) -> None:
         """All steps, each at its own pace."""
@@ -65,12 +79,15 @@ class Upkeep:
                 if not await step():
                     break
 
-    async def promote(self) -> Promoted:
-        """One batch of due jobs, and the held ones by what the directory says."""
+    async def promote(self, *, explain: bool = False) -> Promoted:
+        """One batch of due jobs, and the held ones by what the directory says; with `explain` also `held_types`."""
         suspended, active = await self._standings()
-        request = PromoteRequest(tuple(self._lanes), suspended=suspended, active=active)
+        explain = explain or time.monotonic() - self._explained >= _EXPLAIN_EVERY
+        request = PromoteRequest(self._rules.queues, suspended=suspended, active=active, explain=explain)
         promoted = await self._backend.promote(request)
         self._held = promoted.held_orgs
+        if explain:
+            self._explain(promoted.held_types)
         for queue in promoted.queues & self._lanes.keys():
             self._lanes[queue].hint.set()
         return promoted
@@ -86,6 +103,17 @@ class Upkeep:
         if self._store is not None:
             purged = max(purged, await self._store.purge(_PURGE_BATCH))
         return purged >= _PURGE_BATCH
+
+    def _explain(self, held: Mapping[str, int]) -> None:
+        """Says once of each type that nobody carries it."""
+        self._explained, self.held_types = time.monotonic(), held
+        for name in [each for each in held if each not in self._warned]:
+            self._warned.add(name)
+            log.warning(
+                "jobs are held because no executor carries their type; name the module that registers it in "
+                "JOB_MODULES or with --import, or install its plugin",
+                extra={"type": name, "held": held[name]},
+            )
 
     async def _promote_step(self) -> bool:
         return (await self.promote()).more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -63,11 +63,15 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class ExitReport:
-    """How an executor ended: 0 after a graceful end, 1 otherwise (then `problem` says why)."""
+    """How an executor ended: 0 after a graceful end, 1 otherwise (then `problem` says why).
+
+    `held_types` counts the jobs that it left held because nobody carries their type, by type, as it last heard.
+    """
 
     exit_code: int
     counts: Progress
     problem: str | None = None
+    held_types: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

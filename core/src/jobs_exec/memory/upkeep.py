@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -33,7 +33,13 @@ def promote(tables: Tables, request: PromoteRequest) -> Promoted:
         queues=frozenset(row.queue for row in moved),
         held_orgs=frozenset(row.job.org_id for row in rows if row.state is JobState.HELD and row.reason == "org"),
         more=len(due) > request.limit,
+        held_types=_missing_types(rows) if request.explain else {},
     )
+
+
+def _missing_types(rows: list[Row]) -> dict[str, int]:
+    held = Counter(row.job.type for row in rows if row.state is JobState.HELD and row.reason == "type")
+    return dict(held.most_common())
 
 
 def _waiting(tables: Tables, row: Row) -> bool:

@@ -36,6 +36,8 @@ class UpkeepCases(BackendCases):
         (receipt,) = await harness.backend.enqueue([new_job("acme", type="foreign")])
         await harness.backend.promote(PromoteRequest(("default",)))
         assert (await self.stored(harness, receipt.id)).status == "held"
+        explained = await harness.backend.promote(PromoteRequest(("default",), explain=True))
+        assert explained.held_types == {"foreign": 1}
         owner = await Driver(harness, (TypeRecord("foreign", "default", Identity.PAYLOAD),)).join()
-        await harness.backend.promote(PromoteRequest(("default",)))
+        assert (await harness.backend.promote(PromoteRequest(("default",), explain=True))).held_types == {}
         assert (await owner.claim_one()).id == receipt.id
