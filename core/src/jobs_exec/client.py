@@ -188,15 +188,17 @@ class SyncClient:
         self, envelopes: Sequence[Envelope], *, connection: object, allow_unregistered: bool = False
     ) -> list[Receipt]:
         """`Client.enqueue_many` in the caller's sync `connection`."""
-        _check_connection(self.backend, connection)
+        _check_connection(self.backend, connection, "use Client, without connection=")
         if self._preparer.needs_lookup(envelopes):
             self._preparer.learn(self.backend.known_types_sync(connection))
         return self.backend.enqueue_sync(self._preparer.jobs(envelopes, allow_unregistered), connection)
 
 
-def _check_connection(backend: QueueBackend, connection: object | None) -> None:
+def _check_connection(
+    backend: QueueBackend, connection: object | None, instead: str = "enqueue without connection="
+) -> None:
     if connection is not None and Capability.TRANSACTIONAL_ENQUEUE not in backend.capabilities:
-        raise CapabilityMissing(backend.name, Capability.TRANSACTIONAL_ENQUEUE, "enqueue without connection=")
+        raise CapabilityMissing(backend.name, Capability.TRANSACTIONAL_ENQUEUE, instead)
 
 
 def _client_host(overrides: Mapping[str, str] | None) -> Host:
