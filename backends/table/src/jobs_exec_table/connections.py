@@ -30,6 +30,7 @@ from jobs_exec_table.connecting import TextContext, behind_pooler, server_url, w
 from jobs_exec_table.faults import translated
 from jobs_exec_table.migrating import needed_version
 from jobs_exec_table.settings import TableSettings
+from jobs_exec_table.statements import statement
 
 Conn: TypeAlias = AsyncConnection[TupleRow]
 
@@ -57,6 +58,8 @@ class Connections:
         """A transaction pooler is in between (known after `open`)."""
         self.schema_version: int | None = None
         """The newest applied migration (known after `open`)."""
+        self.may_copy = True
+        """Rows may be copied into the queue (known after `open`); under row-level security PostgreSQL refuses COPY."""
         self._url: str | None = None
         self._stack = AsyncExitStack()
         self._main: AsyncConnectionPool[Conn] | None = None
@@ -110,9 +113,21 @@ class Connections:
             row = await (await connection.execute(_VERSION)).fetchone()
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             raise SchemaMismatch(None, needed) from None
+        await self._check_role(connection)
         self.schema_version = row[0] if row else None
         if self.schema_version is None or self.schema_version < needed:
             raise SchemaMismatch(self.schema_version, needed)
+
+    async def _check_role(self, connection: Conn) -> None:
+        """A role whom row-level security hides the jobs from would be told that there are none."""
+        row = await (await connection.execute(statement("start_check"))).fetchone()
+        role, hidden, self.may_copy = row if row else ("", [], False)
+        if hidden:
+            raise BackendUnavailable(
+                "table",
+                f"row-level security hides the jobs from the role {role!r} although it may read the tables; "
+                f"their owner lets it in with `jobs-exec db grant {role} --run`",
+            )
 
     # --- use -------------------------------------------------------------------------------------------
 

@@ -36,11 +36,12 @@ class Enqueueing:
         """See `QueueBackend.enqueue`."""
         if connection is not None:
             return await _in(async_connection(connection), jobs)
-        if len(jobs) <= CHUNK and not _copyable(jobs):
+        copying = self._connections.may_copy and _copyable(jobs)
+        if len(jobs) <= CHUNK and not copying:
             async with self._connections.connection() as own:
                 return await _in(own, jobs)
         async with self._connections.transaction() as own:
-            return await _copy(own, jobs) if _copyable(jobs) else await _in(own, jobs)
+            return await _copy(own, jobs) if copying else await _in(own, jobs)
 
     def enqueue_sync(self, jobs: Sequence[NewJob], connection: object) -> list[Receipt]:
         """See `QueueBackend.enqueue_sync`."""

@@ -82,6 +82,8 @@ _REFUSALS = (
 """libpq reports the failure to connect as text alone; a text in another language falls through to the last resort."""
 
 _PERMISSION = re.compile(r"permission denied for (\w+(?: \w+)?) ([\w.]+)")
+_OURS = re.compile(r"(jobs|jobs_\w+|job_\w+|all_jobs|schema_migrations|known_types_v1|enqueue)$")
+"""Names of ours in such a text, which says no schema."""
 
 
 class StatementRefused(JobsError, RuntimeError):
@@ -170,10 +172,12 @@ def _permission(error: psycopg.Error) -> JobsError | None:
     if error.sqlstate != "42501":
         return None
     match = _PERMISSION.search(error.diag.message_primary or "")
+    if match and not _OURS.match(match[2]):
+        return _unavailable(f"the user of the database URL lacks the rights on {match[1]} {match[2]}; grant them")
     what = f"on {match[1]} {match[2]}" if match else "it needs in the schema jobs"
     return _unavailable(
-        f"the user of the database URL lacks the rights {what}; "
-        "grant them, or connect as the user who ran `jobs-exec db migrate`"
+        f"the user of the database URL lacks the rights {what}; the owner, who ran `jobs-exec db migrate`, grants them "
+        "with `jobs-exec db grant ROLE --run` (to run and inspect jobs) or --enqueue (to enqueue them)"
     )
 
 

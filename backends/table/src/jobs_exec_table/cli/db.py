@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from jobs_exec.cli.errors import exit_code
 from jobs_exec.cli.output import emit_json, emit_table, json_option, say
 from jobs_exec.cli.session import load_settings
 from jobs_exec.errors import SchemaMismatch
+from jobs_exec_table.cli.rights import MEANING, grant, revoke
 from jobs_exec_table.connecting import sync_connection
 from jobs_exec_table.exporting import export, script
 from jobs_exec_table.faults import translated
+from jobs_exec_table.granting import Granting
 from jobs_exec_table.migrating import Migration, Migrator, Status, migrations, needed_version
 from jobs_exec_table.settings import TableSettings
 
@@ -26,7 +30,11 @@ COLUMNS = ("version", "name", "state", "applied_at")
 
 @click.group()
 def db() -> None:
-    """Migrate and inspect the database schema."""
+    """Migrate and inspect the database schema, and grant rights on it."""
+
+
+db.add_command(grant)
+db.add_command(revoke)
 
 
 @db.command()
@@ -37,13 +45,13 @@ def migrate(dry_run: bool, as_json: bool) -> None:
 
     May run on several machines at once and while executors run. Executors of the previous minor version go on.
     """
-    with _migrator() as migrator:
+    with _connection() as connection:
         if dry_run:
-            status = migrator.status()
+            status = Migrator(connection).status()
             status.check()
             done = status.pending
         else:
-            done = migrator.apply(lambda each: say(f"applying {each}"))
+            done = _apply(connection)
     if as_json:
         key = "pending" if dry_run else "applied"
         emit_json({"version": needed_version(), key: [_as_object(each) for each in done]})
@@ -55,8 +63,8 @@ def migrate(dry_run: bool, as_json: bool) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Shows every migration and whether it is applied; exits 4 when one is missing or was changed."""
-    with _migrator() as migrator:
-        found = migrator.status()
+    with _connection() as connection:
+        found = Migrator(connection).status()
     rows = list(_rows(found))
     if as_json:
         emit_json({"version": found.version, "needed": needed_version(), "migrations": rows})
@@ -97,9 +105,22 @@ def _export(folder: Path, as_json: bool) -> None:
 
 
 @contextmanager
-def _migrator() -> Iterator[Migrator]:
+def _connection() -> Iterator[Connection[TupleRow]]:
     with sync_connection(load_settings(TableSettings), "db") as connection, translated():
-        yield Migrator(connection)
+        yield connection
+
+
+def _apply(connection: Connection[TupleRow]) -> tuple[Migration, ...]:
+    """Applies what is pending; roles keep what they had, on what is new as well."""
+    granting = Granting(connection)
+    # Before, because migrations close everything to the roles that Supabase grants to by default.
+    granted = granting.granted()
+    done = Migrator(connection).apply(lambda each: say(f"applying {each}"))
+    if done:
+        for role, right in granted.items():
+            granting.grant(role, right)
+            say(f"granted anew: {role} {MEANING[right]}")
+    return done
 
 
 def _rows(status: Status) -> Iterator[dict[str, Any]]:
@@ -113,7 +134,8 @@ def _rows(status: Status) -> Iterator[dict[str, Any]]:
 
 def _verdict(status: Status) -> str:
     if status.changed:
-        return "applied migrations differ from this version's; see `jobs-exec db migrate`"
+        pending = f", and {len(status.pending)} to apply" if status.pending else ""
+        return f"applied migrations differ from this version's{pending}; see `jobs-exec db migrate`"
     if status.pending:
         return f"{len(status.pending)} to apply: run `jobs-exec db migrate`"
     return "up to date" + (", and newer than this version of jobs-exec-table" if status.newer else "")

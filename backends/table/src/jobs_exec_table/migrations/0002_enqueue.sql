@@ -3,13 +3,15 @@
 -- It inserts with DO NOTHING and then reads, so it takes locks only on its own identities, sorted, and touches an
 -- existing row only to move an unattempted scheduled job forward. It answers only about jobs that repeat something:
 -- whatever is not mentioned was created.
+--
+-- It runs with the rights of its owner, so that whoever may enqueue needs no right on a table (`db grant --enqueue`).
 
 create or replace function jobs.jobs_enqueue_v1(
     p_ids uuid[], p_orgs text[], p_types text[], p_queues text[], p_payloads text[], p_identities text[],
     p_hashes bytea[], p_payload_digests uuid[], p_max_attempts smallint[], p_priorities smallint[],
     p_run_ats timestamptz[], p_delays double precision[], p_expires_ats timestamptz[], p_traces text[]
 ) returns table (n bigint, id uuid, of_state text, advanced boolean, conflict boolean)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = ''
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -224,7 +226,7 @@ create or replace function jobs.enqueue(
     expires_at timestamptz default null, trace text default null, run_hash bytea default null,
     allow_unregistered boolean default false, max_payload_bytes integer default 262144
 ) returns table (id uuid, outcome text, of uuid, of_state text, advanced boolean, conflict boolean)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -270,6 +272,15 @@ begin
             array[extract(epoch from enqueue.delay)::double precision], array[enqueue.expires_at],
             array[enqueue.trace]) e on true;
 end
+$$;
+
+-- The job types that executors have announced, for those who may enqueue and read no table.
+create or replace function jobs.known_types_v1()
+returns table (name text, queue text, identity text, max_attempts smallint, last_seen timestamptz)
+language sql stable security definer
+set search_path = ''
+as $$
+    select t.name::text, t.queue::text, t.identity::text, t.max_attempts, t.last_seen from jobs.job_types t
 $$;
 
 -- Tells two payloads under one key apart. Over jsonb's own form, so it equals a client's only for the same caller.
