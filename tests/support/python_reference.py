@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from importlib import import_module
 from typing import Any, is_typeddict
@@ -29,6 +29,20 @@ OF_PLUGINS = ("PluginHost", "Policy", "JobStarted", "JobSettled", "JobLost", "Jo
 VALUES = ("jobs_exec.job.Action", "jobs_exec.job.RunStatus")
 """What fields of events hold."""
 
+RUNNING = (
+    "jobs_exec.host.build_host",
+    "jobs_exec.executor.Executor",
+    "jobs_exec.executor.Mode",
+    "jobs_exec.executor.ExitReport",
+    "jobs_exec.executor.Progress",
+    "jobs_exec.contracts.Operator",
+    "jobs_exec.job.JobView",
+)
+"""What runs and looks at jobs from a program: a test, most of all."""
+
+SHOWN = {"Executor": ("__init__", "run", "drain", "abort", "progress")}
+"""Classes of which this is for everybody; the rest is between them and their roles."""
+
 NOT_SHOWN = {"__version__", "Outcome", "JobsError"}
 """A text, a union of classes that are shown, and the base of the errors."""
 
@@ -38,7 +52,7 @@ def wanted() -> set[str]:
     return {
         *(f"python of jobs_exec.{name}" for name in set(jobs_exec.__all__) - NOT_SHOWN),
         *(f"python of jobs_exec.contracts.{name}" for name in OF_PLUGINS),
-        *(f"python of {name}" for name in (*OPTIONS, *VALUES)),
+        *(f"python of {name}" for name in (*OPTIONS, *VALUES, *RUNNING)),
     }
 
 
@@ -81,6 +95,7 @@ def signature(function: Callable[..., Any]) -> str:
 def _plain(text: str) -> str:
     """Annotations without the quotes that postponed ones are shown in; defaults keep theirs."""
     text = re.sub(r"(: |-> |^)'([^']*)'", r"\1\2", text)
+    text = re.sub(r"<(\w+\.\w+): [^>]*>", r"\1", text)  # a member of an enumeration, as it is written
     return re.sub(r"Unpack\[(\w+)\]", r"\1", text)
 
 
@@ -91,23 +106,30 @@ def _fields_of(cls: type) -> str:
     """Fields, members or properties, whichever the class is made of."""
     meanings = dict(_meanings(cls))
     if issubclass(cls, Enum):
-        return _table("value", ((f"`{each.value}`", meanings.get(each.name, "")) for each in cls))
+        rows = [(f"`{each.name}`", f"`{each.value}`", meanings.get(each.name, "")) for each in cls]
+        return _table(("member", "value"), rows)
     if dataclasses.is_dataclass(cls):
         fields = dataclasses.fields(cls)
-        return _table("field", (_row(each.name, str(each.type), meanings, _default(each)) for each in fields))
+        return _table(("field", "type"), [_row(each.name, str(each.type), meanings, _default(each)) for each in fields])
     if is_typeddict(cls):
-        return _table("option", (_row(*each, meanings) for each in _annotations(cls)))
-    properties = {name: item.fget for name, item in vars(cls).items() if isinstance(item, property)}
+        return _table(("option", "type"), [_row(*each, meanings) for each in _annotations(cls)])
+    properties = {name: item.fget for name, item in _public(cls) if isinstance(item, property)}
     rows = [_row(name, get.__annotations__["return"], {name: prose(get)}) for name, get in properties.items()]
-    return _table("attribute", rows) if rows else ""
+    return _table(("attribute", "type"), rows) if rows else ""
 
 
-def _table(name: str, rows: Iterable[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, str], rows: Sequence[tuple[str, str, str]]) -> str:
     """The meaning stands last, and only where there is one."""
-    rows = list(rows)
-    header = (name, "type", "meaning") if len(rows[0]) == 3 else (name, "meaning")
-    width = len(header) if any(row[-1] for row in rows) else len(header) - 1
-    return table(header[:width], (row[:width] for row in rows))
+    width = 3 if any(row[-1] for row in rows) else 2
+    return table((*header, "meaning")[:width], (row[:width] for row in rows))
+
+
+def _public(cls: type) -> Iterator[tuple[str, Any]]:
+    """What the class itself has and shows."""
+    shown = SHOWN.get(cls.__name__)
+    for name, item in vars(cls).items():
+        if name in shown if shown else not name.startswith("_"):
+            yield name, item
 
 
 def _row(name: str, kind: str, meanings: dict[str, str], default: str = "") -> tuple[str, str, str]:
@@ -138,8 +160,10 @@ def _meanings(cls: type) -> Iterator[tuple[str, str]]:
 
 
 def _methods_of(cls: type) -> Iterator[str]:
-    """Public methods that the class itself has and documents."""
-    for name, item in vars(cls).items():
+    """Public methods; a constructor is told by its class."""
+    for name, item in _public(cls):
         function = getattr(cls, name) if isinstance(item, classmethod) else item
-        if not name.startswith("_") and inspect.isroutine(function) and inspect.getdoc(function):
+        if name == "__init__":
+            yield f"\n```text\n{cls.__name__}{signature(function).removesuffix(' -> None')}\n```\n"
+        elif inspect.isroutine(function) and inspect.getdoc(function):
             yield "\n" + _function(f"{cls.__name__}.{name}" if isinstance(item, classmethod) else name, function)
