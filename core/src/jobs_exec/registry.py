@@ -19,7 +19,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, get_type_hints
 
 from jobs_exec.contracts.handler import Handler, JobTable, JobType
 from jobs_exec.envelope import MAX_ATTEMPTS, check_type
-from jobs_exec.errors import ConfigurationError, DuplicateJobType
+from jobs_exec.errors import ConfigurationError, DuplicateJobType, near_matches
 from jobs_exec.identity import Identity
 from jobs_exec.payload import Payload
 from jobs_exec.retry import Backoff, RetryPolicy
@@ -53,6 +53,9 @@ class TypeOptions(TypedDict, total=False):
     """From the number of the failed attempt to the seconds until the next one; default ``Backoff()``."""
 
 
+_OPTIONS = tuple(TypeOptions.__annotations__)
+
+
 def job_type(name: str, handler: Handler, **options: Unpack[TypeOptions]) -> JobType:
     """Makes a job type from ``handler(ctx, data)`` or ``handler(ctx)``; raises `ConfigurationError`.
 
@@ -60,6 +63,7 @@ def job_type(name: str, handler: Handler, **options: Unpack[TypeOptions]) -> Job
     are one piece of work, which runs once per retention window. Saying nothing logs a warning.
     """
     check_type(name)
+    _check_options(name, options)
     takes_payload = _takes_payload(name, handler)
     annotation = options.get("payload") or (_annotation(handler) if takes_payload else dict)
     if not takes_payload and "identity" not in options:
@@ -101,6 +105,9 @@ def register_job(name: str, handler: Handler, **options: Unpack[TypeOptions]) ->
 
 def job(name: str, **options: Unpack[TypeOptions]) -> Callable[[H], H]:
     """`register_job` as a decorator; the function itself stays as it is."""
+    if callable(name):
+        function = getattr(name, "__name__", "handler")
+        raise ConfigurationError("@job", f"names no job type; write @job({function!r}) above the function {function}")
 
     def register(handler: H) -> H:
         register_job(name, handler, **options)
@@ -171,12 +178,31 @@ def _identity(name: str, mode: Identity | str) -> Identity:
         raise ConfigurationError(f"identity of {name}", f"{mode!r} is not one of payload, key, none") from None
 
 
+def _check_options(name: str, options: Mapping[str, object]) -> None:
+    for option in options:
+        if option not in _OPTIONS:
+            near = near_matches(option, _OPTIONS)
+            hint = f"Did you mean {near[0]!r}?" if near else f"The options are {', '.join(_OPTIONS)}"
+            raise ConfigurationError(f"{option} of {name}", f"is not an option of a job type. {hint}")
+    if not callable(options.get("backoff", Backoff())):
+        raise ConfigurationError(
+            f"backoff of {name}", f"{options['backoff']!r} is not callable; pass jobs_exec.Backoff(base=...)"
+        )
+
+
 def _check_numbers(made: JobType) -> None:
-    if made.max_attempts is not None and not 1 <= made.max_attempts <= MAX_ATTEMPTS:
-        raise ConfigurationError(f"max_attempts of {made.name}", f"must be 1 to {MAX_ATTEMPTS}")
+    attempts = made.max_attempts
+    if attempts is not None and not (_is_number(attempts, int) and 1 <= attempts <= MAX_ATTEMPTS):
+        raise ConfigurationError(
+            f"max_attempts of {made.name}", f"{attempts!r} must be a whole number from 1 to {MAX_ATTEMPTS}"
+        )
     for option, value in (("timeout", made.timeout), ("idempotency_ttl", made.idempotency_ttl)):
-        if value is not None and not value > 0:
-            raise ConfigurationError(f"{option} of {made.name}", "must be more than 0 seconds")
+        if value is not None and not (_is_number(value, int, float) and value > 0):
+            raise ConfigurationError(f"{option} of {made.name}", f"{value!r} must be a number of seconds, more than 0")
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _takes_payload(name: str, handler: Handler) -> bool:
