@@ -51,7 +51,8 @@ def test_config_show_says_where_a_value_came_from(tmp_path: Path) -> None:
     rows = {row["name"]: (row["value"], row["source"]) for row in json.loads(done.stdout)}
     assert rows["JOB_MAX_ATTEMPTS"] == (7, ".env")
     assert rows["JOB_POLL_INTERVAL_MS"] == (250, "environment")
-    assert rows["JOB_LEASE_SECONDS"] == (15.0, "default")
+    assert rows["JOB_LEASE_SECONDS"] == ("15s", "default")
+    assert rows["JOB_RUNS_RETENTION"] == ("30d", "default")
 
 
 def test_a_setting_that_cannot_be_used_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs_exec.envelope import MAX_DEPTH, Envelope, envelope_from_json
+from jobs_exec.envelope import MAX_DEPTH, Envelope, envelope_from_json, seconds
 from jobs_exec.errors import InvalidJob, InvalidPayload, MissingOrg, UndecodablePayload
 from jobs_exec.payload import Payload
 
@@ -92,3 +92,9 @@ def test_no_repr_shows_a_payload() -> None:
     envelope = Envelope("acme", "mail", {"card": "4111"})
     encoded = Payload(dict).encode(envelope.data, 1000)
     assert "4111" not in repr(envelope) + repr(encoded)
+
+
+@pytest.mark.parametrize("delay", ["5m", True, object()])
+def test_a_delay_that_is_no_number_is_refused_by_name(delay: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"^delay: must be seconds or a timedelta, not .*timedelta\(minutes=5\)"):
+        seconds(delay)

@@ -16,6 +16,8 @@ from jobs_exec.masking import masked
         ("postgresql:///app?user=me&password=hunter2&x=1", "postgresql:///app?user=me&password=********&x=1"),
         ("host=db password=hunter2 user=me", "host=db password=******** user=me"),
         ("host=db PASSWORD = 'hun ter2' user=me", "host=db PASSWORD = ******** user=me"),
+        (r"host=db password='hun\'t er2' user=me", "host=db password=******** user=me"),
+        ("use postgresql://USER:PASSWORD@HOST/DATABASE", "use postgresql://USER:PASSWORD@HOST/DATABASE"),
         ("http://localhost:8080/hook?to=a@example.com", "http://localhost:8080/hook?to=a@example.com"),
         ("password authentication failed for user me", "password authentication failed for user me"),
     ],

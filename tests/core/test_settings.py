@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs_exec.errors import ConfigurationError
 from jobs_exec.masking import MASK
-from jobs_exec.settings import CoreSettings, SettingsLoader
+from jobs_exec.settings import CoreSettings, SettingsLoader, duration_text, parse_duration
 
 
 class Guarded(BaseSettings):
@@ -18,6 +18,10 @@ class Guarded(BaseSettings):
 
     secret: SecretStr = Field(SecretStr("unset"), description="A secret.")
     number: int = 3
+
+
+class Aliased(BaseSettings):
+    url: str = Field("", validation_alias=AliasChoices("JOB_URL", "OLD_URL"))
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +92,22 @@ def test_a_wrong_value_is_not_repeated_in_the_error() -> None:
 def test_an_empty_value_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_MAX_ATTEMPTS", "")
     assert SettingsLoader().load(CoreSettings).max_attempts == 5
+
+
+def test_another_name_than_the_preferred_one_is_told_as_the_source() -> None:
+    loader = SettingsLoader({"OLD_URL": "x"})
+    assert loader.source(Aliased, "url") == "command line (OLD_URL)"
+    assert SettingsLoader({"JOB_URL": "x", "OLD_URL": "y"}).source(Aliased, "url") == "command line"
+
+
+@pytest.mark.parametrize("text", ["30d", "36h", "45m", "90s", "1.5s", "0s"])
+def test_a_duration_is_shown_as_it_is_written(text: str) -> None:
+    assert duration_text(float(str(parse_duration(text)))) == text
+
+
+def test_a_validator_s_own_sentence_stands_alone() -> None:
+    with pytest.raises(ConfigurationError, match=r"^JOB_MAX_AGE: must be a duration such as 30d"):
+        SettingsLoader({"JOB_MAX_AGE": "soon"}).load(CoreSettings)
 
 
 def test_names_of_installed_plugins_are_known_and_others_get_a_near_match() -> None:

@@ -48,7 +48,11 @@ async def test_a_wrong_password_is_told(migrated: Database, role: str) -> None:
 
 async def test_an_unreachable_server_is_told() -> None:
     text = await refusal("postgresql://app:geheim@127.0.0.1:1/app")
-    assert "nothing answers at the address" in text
+    assert "nothing answers at the address of the database URL (127.0.0.1:1)" in text
+
+
+async def test_a_socket_that_is_not_there_is_told() -> None:
+    assert "(/nowhere/.s.PGSQL.5432); is the server running there?" in await refusal("host=/nowhere user=app")
 
 
 async def test_a_password_that_was_read_as_a_host_is_not_shown() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from jobs_exec.errors import ConfigurationError
 from jobs_exec.settings import SettingsLoader
@@ -38,12 +39,47 @@ def test_a_url_with_the_name_of_a_driver_is_understood() -> None:
     assert load(DATABASE_URL="postgresql+asyncpg://h/app").url == "postgresql://h/app"
 
 
+@pytest.mark.parametrize(
+    "driver", ["postgres", "postgresql", "postgres+asyncpg", "postgresql+psycopg", "postgresql+psycopg-x"]
+)
+def test_a_url_of_any_driver_s_spelling_is_taken(driver: str) -> None:
+    assert conninfo_to_dict(load(JOB_DATABASE_URL=f"{driver}://u:p@h:1/app").url)["host"] == "h"
+
+
+def test_libpq_s_own_form_is_taken() -> None:
+    assert conninfo_to_dict(load(JOB_DATABASE_URL="host=/run/pg user=u dbname='my app'").url)["dbname"] == "my app"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:geheim@h:5433/app?sslmode=require", "postgresql://u:********@h:5433/app"),
+        ("postgresql://u@h/app", "postgresql://u@h/app"),
+        ("host=h user=u password='ge heim' dbname=app", "postgresql://u:********@h/app"),
+        ("postgresql://u:geheim@/app?host=/run/pg", "postgresql://u:********@/app?host=/run/pg"),
+        ("postgresql://u:p/geheim@h/app", "********"),  # libpq reads the host u, and a database geheim@h/app
+        ("postgresql://u:geheim", "********"),
+        ("embedded", "embedded"),
+    ],
+)
+def test_people_are_shown_where_a_url_points_to_without_its_password(url: str, shown: str) -> None:
+    (row, *_) = SettingsLoader({"DATABASE_URL": url}).report([TableSettings])
+    assert (row.name, row.value, row.source) == ("JOB_DATABASE_URL", shown, "command line (DATABASE_URL)")
+
+
+def test_another_database_s_url_is_told_by_its_name() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^JOB_DATABASE_URL: begins with mysql://, but jobs are kept in PostgreSQL"
+    ):
+        load(JOB_DATABASE_URL="mysql://u:geheim@h/x")
+
+
 def test_the_url_is_never_shown() -> None:
     settings = load(JOB_DATABASE_URL="postgresql://u:geheim@h/app", JOB_LISTEN_URL="postgresql://u:geheim@h/app")
     assert "geheim" not in repr(settings) + str(settings.model_dump())
 
 
-@pytest.mark.parametrize("url", ["postgresql://u:geheim@h:port/x?bad", "mysql://u:geheim@h/x", "geheim"])
+@pytest.mark.parametrize("url", ["postgresql://u:geheim@h:port/x?bad", "geheim"])
 def test_a_url_that_cannot_be_read_is_an_error_that_does_not_quote_it(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"JOB_DATABASE_URL: .*percent-encoded") as caught:
         load(JOB_DATABASE_URL=url)

@@ -6,20 +6,24 @@ loop, no hidden thread. Both prepare envelopes the same way and return `Receipt`
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 from jobs_exec.contracts.backend import Capability, QueueBackend
 from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.envelope import Envelope, seconds, unknown_field
-from jobs_exec.errors import CapabilityMissing
+from jobs_exec.errors import CapabilityMissing, ConfigurationError
 from jobs_exec.job import NewJob, Receipt
+from jobs_exec.masking import masked
 from jobs_exec.preparing import prepare, require, unregistered
 
 if TYPE_CHECKING:
     from jobs_exec.host import Host
+
+_log = logging.getLogger(__name__)
 
 
 class EnqueueOptions(TypedDict, total=False):
@@ -90,21 +94,13 @@ class Client:
         self._touched: set[str] = set()
 
     @classmethod
-    @asynccontextmanager
-    async def open(
-        cls, overrides: Mapping[str, str] | None = None, *, host: Host | None = None
-    ) -> AsyncIterator[Client]:
-        """A connected client, closed at the end of the block.
+    def open(cls, overrides: Mapping[str, str] | None = None, *, host: Host | None = None) -> Opening:
+        """A connected client, closed at the end of the block: ``async with Client.open() as client``.
 
         `overrides` are settings by name (``{"JOB_QUEUE_BACKEND": "table"}``). Raises `ConfigurationError`,
-        `BackendUnavailable` or `SchemaMismatch`.
+        `BackendUnavailable` or `SchemaMismatch`, all of them when the block is entered.
         """
-        client = cls(host or _client_host(overrides))
-        await client.backend.open()
-        try:
-            yield client
-        finally:
-            await client.backend.close()
+        return Opening(lambda: cls(host or _client_host(overrides)))
 
     async def enqueue(
         self,
@@ -157,6 +153,34 @@ class Client:
         await self.backend.wake([queue])
 
 
+class Opening(AbstractAsyncContextManager[Client]):
+    """What `Client.open` returns; the client is there inside ``async with``, and nowhere else."""
+
+    def __init__(self, make: Callable[[], Client]) -> None:
+        self._make = make
+        self._client: Client | None = None
+
+    async def __aenter__(self) -> Client:
+        client = self._make()
+        await client.backend.open()
+        self._client = client
+        return client
+
+    async def __aexit__(self, *_error: object) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.backend.close()
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(_UNOPENED)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{name}: {_UNOPENED}")
+
+
+_UNOPENED = "a client is open inside a block only; write `async with Client.open() as client:`"
+
+
 class SyncClient:
     """Enqueues in the caller's sync connection; needs the capability ``transactional_enqueue``."""
 
@@ -204,4 +228,15 @@ def _check_connection(
 def _client_host(overrides: Mapping[str, str] | None) -> Host:
     from jobs_exec.host import Purpose, build_host
 
-    return build_host(overrides or {}, for_=Purpose.CLIENT)
+    for name in overrides or {}:
+        if name != name.upper():
+            raise ConfigurationError(name, f"settings are named as in the environment; {_near_setting(name)}")
+    host = build_host(overrides or {}, for_=Purpose.CLIENT)
+    for warning in host.warnings:
+        _log.warning("%s", masked(warning))
+    return host
+
+
+def _near_setting(name: str) -> str:
+    whole = name.upper() if name.upper().startswith("JOB_") else f"JOB_{name.upper()}"
+    return f"did you mean {whole}?"

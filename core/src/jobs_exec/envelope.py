@@ -193,7 +193,7 @@ def _check_trace(trace: object) -> None:
 def check_data(data: object) -> None:
     """Checks that `data` is a JSON object within the rules; `InvalidJob.field` is the path to what is not."""
     if not isinstance(data, Mapping):
-        raise InvalidJob("data", f"must be a JSON object, not {_kind(data)}; pass an object such as {{'id': 1}}")
+        raise InvalidJob("data", f'must be a JSON object, not {_kind(data)}; pass an object such as {{"id": 1}}')
     pending: list[tuple[str, Any, int]] = [("data", data, 1)]
     while pending:
         path, value, depth = pending.pop()
@@ -253,6 +253,12 @@ def encode_payload(data: Mapping[str, Any], max_bytes: int) -> str:
     return text
 
 
-def seconds(value: timedelta | float) -> float:
-    """A duration given either way, in seconds."""
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+def seconds(value: object) -> float:
+    """The delay of a job, given as a timedelta or in seconds; raises `InvalidJob` for anything else."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidJob(
+            "delay", f"must be seconds or a timedelta, not {_kind(value)}; pass timedelta(minutes=5) or 300"
+        )
+    return float(value)

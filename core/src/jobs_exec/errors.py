@@ -40,6 +40,11 @@ def near_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(get_close_matches(name, sorted(known), n=3, cutoff=0.6))
 
 
+def plain(message: str) -> str:
+    """The sentence of a validator without what pydantic puts before it."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
 def _hint(near: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
@@ -133,15 +138,15 @@ class UnknownBackend(ConfigurationError, LookupError):
     """The selected backend or store is not installed; the text lists what is, and how to get it."""
 
 
+_MEND = "Mend or uninstall them, exclude them with JOB_PLUGINS_DENY, or start with --tolerate-broken-plugins."
+
+
 class PluginError(JobsError, RuntimeError):
     """The process refuses to start for its plugins; `problems` lists all of them at once."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], advice: str = _MEND) -> None:
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        super().__init__(
-            f"{len(problems)} plugin problem(s):\n{lines}\n"
-            "Mend or uninstall them, exclude them with JOB_PLUGINS_DENY, or start with --tolerate-broken-plugins."
-        )
+        super().__init__(f"{len(problems)} plugin problem(s):\n{lines}\n{advice}")
         self.problems = tuple(problems)
 
 

@@ -7,8 +7,9 @@ import re
 MASK = "********"
 
 _PASSWORDS = (
-    re.compile(r"(\w://[^\s:/@]*:)[^\s/]+(?=@)"),  # up to the last @: some passwords hold one that nobody escaped
-    re.compile(r"(password\s*=\s*)(?:'[^']*'|[^\s,;&]+)", re.IGNORECASE),
+    # Up to the last @: some passwords hold one that nobody escaped. What our own sentences show as a pattern stays.
+    re.compile(r"(\w://(?!USER:PASSWORD@)[^\s:/@]*:)[^\s/]+(?=@)"),
+    re.compile(r"(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s,;&]+)", re.IGNORECASE),
 )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobs_exec.envelope import check_data, encode_payload
-from jobs_exec.errors import InvalidJob, InvalidPayload, UndecodablePayload
+from jobs_exec.errors import InvalidJob, InvalidPayload, UndecodablePayload, plain
 from jobs_exec.identity import canonical_json
 
 if TYPE_CHECKING:
@@ -131,4 +131,4 @@ def _first_problem(error: ValidationError) -> tuple[str, str]:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
     more = error.error_count() - 1
-    return f"data{path}", first["msg"] + (f" (and {more} more problem(s))" if more else "")
+    return f"data{path}", plain(first["msg"]) + (f" (and {more} more problem(s))" if more else "")

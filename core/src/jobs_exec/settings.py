@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jobs_exec.contracts.plugin import Policy
-from jobs_exec.errors import ConfigurationError, near_matches
+from jobs_exec.errors import ConfigurationError, near_matches, plain
 from jobs_exec.masking import MASK, masked
 from jobs_exec.registry import check_queue
 
@@ -42,6 +42,14 @@ def parse_duration(value: object) -> object:
     if match is None:
         raise ValueError("must be a duration such as 30d, 12h, 45m, 90s, or a number of seconds")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def duration_text(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads back: ``30d``, ``90s``."""
+    unit, size = next(
+        ((unit, size) for unit, size in reversed(_UNITS.items()) if seconds and not seconds % size), ("s", 1.0)
+    )
+    return f"{seconds / size:g}{unit}"
 
 
 def split_names(value: object) -> object:
@@ -121,6 +129,14 @@ class CoreSettings(BaseSettings):
         )
 
 
+@runtime_checkable
+class Showable(Protocol):
+    """A secret that people may see a part of, such as a URL without its password."""
+
+    def shown(self) -> str:
+        """That part."""
+
+
 @dataclass(frozen=True, slots=True)
 class SettingValue:
     """One setting for people: its value (secrets masked) and where it came from."""
@@ -162,9 +178,13 @@ class SettingsLoader:
             raise _configuration_error(cls, found, error) from None
 
     def source(self, cls: type[BaseSettings], name: str) -> str:
-        """Where the field `name` of `cls` takes its value from."""
-        hit = self._find(cls, name, cls.model_fields[name])
-        return hit[0] if hit else "default"
+        """Where the field `name` of `cls` takes its value from; another name than the preferred one is told too."""
+        info = cls.model_fields[name]
+        hit = self._find(cls, name, info)
+        if hit is None:
+            return "default"
+        place, found, _ = hit
+        return place if found == env_names(cls, name, info)[0] else f"{place} ({found})"
 
     def report(self, classes: Iterable[type[BaseSettings]]) -> list[SettingValue]:
         """Every setting of `classes`; secrets are masked."""
@@ -186,9 +206,9 @@ class SettingsLoader:
         return [
             SettingValue(
                 env_names(cls, name, info)[0],
-                _shown(getattr(loaded, name)),
+                _shown(getattr(loaded, name), info),
                 self.source(cls, name),
-                _shown(info.get_default(call_default_factory=True, validated_data={})),
+                _shown(info.get_default(call_default_factory=True, validated_data={}), info),
                 info.description or "",
             )
             for name, info in cls.model_fields.items()
@@ -246,10 +266,16 @@ def _as_text(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _shown(value: Any) -> Any:
-    """A value for people: secrets and the passwords of URLs masked, tuples as comma lists."""
+def _shown(value: Any, info: FieldInfo | None = None) -> Any:
+    """A value for people: secrets and the passwords of URLs masked, tuples as comma lists, durations with a unit."""
     if isinstance(value, SecretStr):
-        return MASK
+        return value.shown() if isinstance(value, Showable) else MASK
+    if (
+        isinstance(value, float)
+        and info
+        and any(getattr(each, "func", None) is parse_duration for each in info.metadata)
+    ):
+        return duration_text(value)
     if isinstance(value, str):
         return masked(value)
     if isinstance(value, Mapping):
@@ -269,7 +295,9 @@ def _configuration_error(
     names = {_input_name(name, info): name for name, info in cls.model_fields.items()}
     name = names.get(str(first["loc"][0]), "") if first["loc"] else ""
     if not name:
-        return ConfigurationError(cls.__name__, first["msg"])
+        return ConfigurationError(cls.__name__, plain(first["msg"]))
     hit = found[name]
     place = f" (from {hit[0]})" if hit else "; set it in the environment"
-    return ConfigurationError(hit[1] if hit else env_names(cls, name, cls.model_fields[name])[0], first["msg"] + place)
+    return ConfigurationError(
+        hit[1] if hit else env_names(cls, name, cls.model_fields[name])[0], plain(first["msg"]) + place
+    )

@@ -72,7 +72,7 @@ _REFUSALS = (
     (r"timeout expired|timed out", "the database server did not answer in time; check host, port and firewall"),
     (
         r"[Cc]onnection refused|No such file or directory|Network is unreachable|No route to host|Connection reset",
-        "nothing answers at the address of the database URL; is the server running there?",
+        "nothing answers at the address of the database URL{place}; is the server running there?",
     ),
     (
         r"server closed the connection|connection is lost|the connection is closed|consuming input failed|EOF detected",
@@ -80,6 +80,9 @@ _REFUSALS = (
     ),
 )
 """libpq reports the failure to connect as text alone; a text in another language falls through to the last resort."""
+
+_ADDRESS = re.compile(r'(?:at "([\w.:-]+)"(?: \([\w.:]+\))?, port (\d+)|on socket "([^"@]+)") failed')
+"""Where libpq tried to connect: a host that it could resolve, so no part of a password."""
 
 _PERMISSION = re.compile(r"permission denied for (\w+(?: \w+)?) ([\w.]+)")
 _OURS = re.compile(r"(jobs|jobs_\w+|job_\w+|all_jobs|schema_migrations|known_types_v1|enqueue)$")
@@ -154,9 +157,15 @@ def _without_code(error: psycopg.Error) -> JobsError:
     text = str(error)
     for pattern, sentence in _REFUSALS:
         if re.search(pattern, text):
-            return _unavailable(sentence)
+            return _unavailable(sentence.replace("{place}", _place(text)))
     lost = "the connection to the database failed; `psql` with the same URL shows the reason"
     return _unavailable(lost)
+
+
+def _place(text: str) -> str:
+    """Each address that libpq tried, in brackets."""
+    tried = [socket or f"{host}:{port}" for host, port, socket in _ADDRESS.findall(text)]
+    return f" ({', '.join(dict.fromkeys(tried))})" if tried else ""
 
 
 def _schema(error: psycopg.Error, found: int | None) -> JobsError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import psycopg
@@ -15,9 +16,15 @@ from jobs_exec.errors import ConfigurationError
 EMBEDDED = "embedded"
 """The value of ``JOB_DATABASE_URL`` that starts the embedded server."""
 
-_DRIVER = re.compile(r"^postgres(?:ql)?\+\w+://")
+_DRIVER = re.compile(r"^postgres(?:ql)?\+[\w-]+://")
+"""``postgresql+asyncpg://`` and its like name the driver of somebody else; the server is the same."""
+
 _IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([A-Za-z_][A-Za-z0-9_$]*)')
+_SCHEME = re.compile(r"^([A-Za-z][\w+.-]*)://")
 _BAD_PARAMETER = re.compile(r'invalid URI query parameter: "(\w+)"|invalid connection option "(\w+)"')
+
+URL_PATTERN = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+MASK = "********"
 
 MISSING_URL = (
     "is not set; use 'embedded' for a PostgreSQL that is started in .jobs/ (pip install 'jobs-exec-table[embedded]'), "
@@ -38,26 +45,50 @@ def _name(match: re.Match[str]) -> str:
     return match[1].replace('""', '"') if match[1] else match[2].lower()
 
 
-def _checked_url(value: SecretStr) -> SecretStr:
+class DatabaseUrl(SecretStr):
+    """A connection URL, or libpq's ``host=... user=...``; secret as a whole in logs, reprs and errors."""
+
+    def shown(self) -> str:
+        """What `config show` tells of it: where it points to, as whom, and that there is a password."""
+        text = self.get_secret_value()
+        return EMBEDDED if text == EMBEDDED else _without_secrets(conninfo_to_dict(text))
+
+
+def _without_secrets(parts: Mapping[str, object]) -> str:
+    """The URL of `parts`. An @ anywhere is what is left of a password that libpq read as something else."""
+    user, host, port, name = (str(parts.get(key) or "") for key in ("user", "host", "port", "dbname"))
+    if "@" in user + host + port + name or not re.fullmatch(r"[\d,]*", port):
+        return MASK
+    login = user + f":{MASK}" * ("password" in parts)
+    socket = f"?host={host}" * host.startswith("/")
+    place = "" if socket else host
+    return f"postgresql://{login}{'@' * bool(login)}{place}{f':{port}' * bool(port)}/{name}{socket}"
+
+
+def _checked_url(value: DatabaseUrl) -> DatabaseUrl:
     """The URL as libpq reads it; an error never quotes it, since a misread password ends up anywhere in it."""
     text = value.get_secret_value().strip()
     if text.lower() == EMBEDDED:
-        return SecretStr(EMBEDDED)
+        return DatabaseUrl(EMBEDDED)
     url = _DRIVER.sub("postgresql://", text)
     try:
         conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
-        found = _BAD_PARAMETER.search(str(error))
-        problem = (
-            f"has the parameter {found[1] or found[2]!r}, unknown to libpq; remove it"
-            if found
-            else (
-                "is no connection URL; it looks like postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
-                "special characters of the password percent-encoded"
-            )
-        )
-        raise ValueError(problem) from None
-    return SecretStr(url)
+        raise ValueError(_problem_of_url(url, str(error))) from None
+    return DatabaseUrl(url)
+
+
+def _problem_of_url(url: str, error: str) -> str:
+    if found := _BAD_PARAMETER.search(error):
+        name = found[1] or found[2]
+        return f"has the parameter {name!r}, unknown to libpq; remove it" + ", or write sslmode" * (name == "ssl")
+    scheme = _SCHEME.match(url)
+    if scheme and scheme[1] not in ("postgres", "postgresql"):
+        return f"begins with {scheme[1]}://, but jobs are kept in PostgreSQL; it looks like {URL_PATTERN}"
+    return (
+        f"is no connection URL; it looks like {URL_PATTERN}, special characters of the password percent-encoded, "
+        "or like host=... user=... dbname=..."
+    )
 
 
 def _checked_table(value: str) -> str:
@@ -65,7 +96,7 @@ def _checked_table(value: str) -> str:
     return value
 
 
-Url = Annotated[SecretStr, AfterValidator(_checked_url)]
+Url = Annotated[DatabaseUrl, AfterValidator(_checked_url)]
 
 
 class TableSettings(BaseSettings):
