@@ -115,8 +115,7 @@ class Runner:
             ending = None if attempt.stop is not None else await self._called(attempt)
         except BaseException as error:
             ending = Raised(error)
-        if not attempt.over:
-            self._end(attempt, ending if attempt.stop is None else _stopped(attempt.stop, ending))
+        self._end(attempt, ending if attempt.stop is None else _stopped(attempt.stop, ending))
         # An exception holds this frame: a cycle for each failed attempt would be left to the collector.
         ending = None
 
@@ -136,7 +135,12 @@ class Runner:
         self._observing.emit(JobStarted(attempt.ref, job.org_id, job.type, job.queue, job.attempt, job.age))
 
     def _end(self, attempt: Attempt, ending: object) -> None:
-        """The handler is done with; what is left is the transaction, if it opened one, and the write."""
+        """The handler is done with; what is left is the transaction, if it opened one, and the write.
+
+        Once: a handler that was given up may still return, also while its transaction is being rolled back.
+        """
+        if attempt.over or attempt.closing:
+            return
         attempt.seconds = time.monotonic() - attempt.started
         if attempt.scope is None:
             self._finish(attempt, ending)
