@@ -7,11 +7,14 @@ that doubles for each org from 1 second to 60, and starts again after the next a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from jobs_exec.contracts.directory import OrgDirectory, OrgStatus
 from jobs_exec.executor.outage import Outage
+
+log = logging.getLogger(__name__)
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
@@ -55,7 +58,8 @@ class Orgs:
         self._outage.recovered()
         return answers
 
-    def _noted(self, org: str, answer: OrgStatus | None) -> OrgStatus | Unsaid:
+    def _noted(self, org: str, said: object) -> OrgStatus | Unsaid:
+        answer = _status(org, said)
         if answer is OrgStatus.SUSPENDED:
             self.suspended.add(org)
         else:
@@ -65,3 +69,17 @@ class Orgs:
             return answer
         failures = self._failures[org] = self._failures.get(org, 0) + 1
         return Unsaid(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10)))
+
+
+def _status(org: str, said: object) -> OrgStatus | None:
+    """A directory is somebody's plugin: what it answers may be a word of its own. That says nothing about the org."""
+    if said is None:
+        return None
+    try:
+        return OrgStatus(str(said))
+    except Exception:
+        log.warning(
+            "the org directory answered what is no OrgStatus; the jobs of the org are given back with a delay",
+            extra={"org_id": org, "answer_type": type(said).__name__},
+        )
+        return None
