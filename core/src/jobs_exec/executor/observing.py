@@ -25,10 +25,11 @@ class Observing:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception as error:
+            except BaseException as error:
+                # Nothing is awaited here, so a cancel or an exit is the observer's own and not ours.
                 self._failed(observer, event, error)
 
-    def _failed(self, observer: Observer, event: Event, error: Exception) -> None:
+    def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
         self.errors += 1
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
         log.warning(

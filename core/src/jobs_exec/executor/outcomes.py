@@ -158,18 +158,22 @@ def _too_old(ref: AttemptRef, terms: Terms, error: str) -> Settlement:
 
 def _delay(job: ClaimedJob, terms: Terms, asked: float | None) -> float:
     """Seconds until the next attempt; a delay or a policy that makes no sense gives way to the default backoff."""
-    if asked is None:
-        try:
-            asked = terms.backoff(job.attempt)
-        except Exception as error:
-            # The policy is the application's code. Its failure must not cost the job its retry.
-            asked = _note_broken_policy(job, error)
-    if isinstance(asked, (int, float)) and math.isfinite(asked):
-        return min(max(float(asked), 0.0), LONGEST_DELAY)
-    return _DEFAULT_BACKOFF(job.attempt)
+    try:
+        seconds = _seconds(terms.backoff(job.attempt) if asked is None else asked)
+    except BaseException as error:
+        # The policy is the application's code. Its failure must not cost the job its retry, nor others the executor.
+        return _note_broken_policy(job, error)
+    return _DEFAULT_BACKOFF(job.attempt) if seconds is None else seconds
 
 
-def _note_broken_policy(job: ClaimedJob, error: Exception) -> float:
+def _seconds(asked: object) -> float | None:
+    """A delay within bounds; None for what is none."""
+    if not isinstance(asked, (int, float)) or not math.isfinite(asked):
+        return None
+    return min(max(float(asked), 0.0), LONGEST_DELAY)
+
+
+def _note_broken_policy(job: ClaimedJob, error: BaseException) -> float:
     log.warning(
         "the retry policy failed; the default backoff is used",
         extra={"type": job.type, "job_id": str(job.id), "org_id": job.org_id, "error_type": type(error).__name__},
