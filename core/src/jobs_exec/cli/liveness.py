@@ -7,6 +7,7 @@ which is what the supervisor wants to know.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from jobs_exec.cli.output import say
 from jobs_exec.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 OPTION = "--liveness"
 TOUCH_SECONDS = 1.0
@@ -78,9 +81,18 @@ async def _file(path: Path) -> AsyncIterator[None]:
 
 
 async def _keep_fresh(path: Path) -> None:
+    """A file that cannot be touched for a while (a full disk) is fresh again as soon as it can."""
+    failing = False
     while True:
         await asyncio.sleep(TOUCH_SECONDS)
-        _touch(path)
+        try:
+            _touch(path)
+        except ConfigurationError as error:
+            if not failing:
+                log.warning("no sign of life, trying again: %s", error)
+            failing = True
+        else:
+            failing = False
 
 
 def _touch(path: Path) -> None:
