@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
@@ -74,8 +75,18 @@ def _entered(text: str, function: Callable[..., Any]) -> str:
     """The call as it is written: awaited, or in a with statement."""
     if inspect.iscoroutinefunction(function):
         return f"await {text}"
+    if made := _made_inside(function):
+        return f"async with {text.rpartition(' -> ')[0]} -> {made}"
     text, found = re.subn(r"-> (Async)?Iterator\[(.+)\]$", r"-> \2", text)
     return f"{'async ' if inspect.isasyncgenfunction(inspect.unwrap(function)) else ''}with {text}" if found else text
+
+
+def _made_inside(function: Callable[..., Any]) -> str | None:
+    """What ``async with`` gives, where the call's own result serves for nothing else."""
+    result = getattr(sys.modules[function.__module__], str(function.__annotations__.get("return")), None)
+    if result is None or not hasattr(result, "__aenter__") or hasattr(result, "__enter__"):
+        return None
+    return str(result.__aenter__.__annotations__["return"])
 
 
 def signature(function: Callable[..., Any]) -> str:
