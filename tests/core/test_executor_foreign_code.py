@@ -89,7 +89,7 @@ async def test_a_retry_policy_that_makes_no_sense_costs_its_job_no_retry(asked: 
 async def test_a_handler_that_returns_while_its_transaction_is_rolled_back_is_ended_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rolling, returned, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    rolling, returned, go_on, let_go = (asyncio.Event() for _ in range(4))
 
     async def slow(attempt: Attempt) -> None:
         rolling.set()
@@ -105,16 +105,23 @@ async def test_a_handler_that_returns_while_its_transaction_is_rolled_back_is_en
                     continue
         returned.set()
 
+    async def long(ctx: JobContext, data: dict[str, Any]) -> None:
+        await let_go.wait()
+
     monkeypatch.setattr(Attempt, "rollback", slow)
-    probe = Probe(
-        job_type("work", handler, timeout=0.05, max_attempts=1), backend=Transactional, policy=BRISK, queues="default:1"
-    )
-    job_id = await probe.enqueue()
+    made = (job_type("work", handler, timeout=0.05, max_attempts=1), job_type("long", long))
+    probe = Probe(*made, backend=Transactional, policy=BRISK, queues="default:2", org_max_share=1.0)
+    # Of the same org, so that its count of slots would survive a second release.
+    first, second = await probe.enqueue("long"), await probe.enqueue()
     async with probe.at_work():
         await asyncio.wait_for(returned.wait(), PATIENCE)
         promotions = probe.backend.calls.count("promote")
         await come_true(lambda: probe.backend.calls.count("promote") > promotions)
         go_on.set()
-        figures = await probe.until(lambda figures: figures.dead + figures.lost >= 1)
-    assert (figures.dead, figures.lost, probe.progress.lost) == (1, 0, 0)
-    assert [each.ref.job_id for each in probe.backend.settlements] == [job_id]
+        await probe.until(lambda figures: figures.dead == 1)
+        third = await probe.enqueue("long", data={"n": 3})
+        let_go.set()
+        await probe.until(lambda figures: figures.succeeded + figures.dead == 3)
+    ended = [each.ref.job_id for each in probe.backend.settlements]
+    assert sorted(ended) == sorted([first, second, third])
+    assert probe.progress.lost == 0
