@@ -27,7 +27,7 @@ def pooled(migrated: Database) -> Iterator[Pooled]:
 async def world(migrated: Database) -> AsyncIterator[World]:
     """Attempts over a database with a table of the application in it."""
     migrated.execute("create table effects (note text, parent int)")
-    connections = Connections(TableSettings(JOB_DATABASE_URL=migrated.url, JOB_TABLE_ATTEMPT_POOL_SIZE=2))
+    connections = Connections(TableSettings(JOB_DATABASE_URL=migrated.url, attempt_pool_size=2))
     await connections.open()
     settling = Settling(connections, Policy())
     yield World(migrated, connections, Attempts(connections, 2.0, settling.settle_on, settling.settle_on_sync))

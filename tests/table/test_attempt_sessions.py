@@ -10,7 +10,7 @@ import pytest
 from attempting import SETTLE, World, success, values, waiting_for_a_lock
 from databases import Database
 
-from jobs_exec.errors import BackendUnavailable, TransactionMisuse
+from jobs_exec.errors import AttemptLost, BackendUnavailable, TransactionMisuse
 from jobs_exec.job import AttemptRef, ClaimedJob
 from jobs_exec_table.lending import LentConnection
 from jobs_exec_table.resolving import resolve, resolve_sync
@@ -232,3 +232,50 @@ async def test_when_nobody_can_say_it_is_an_outage(world: World, monkeypatch: py
         await resolve(world.connections, job.ref, 0.1)
     with pytest.raises(BackendUnavailable, match="nobody can say"):
         await asyncio.to_thread(resolve_sync, world.connections, job.ref, 0.1)
+
+
+async def test_an_attempt_that_ended_while_it_waited_for_a_connection_gets_none(world: World) -> None:
+    holders = [world.attempts.begin(world.running_job()) for _ in range(2)]
+    for holder in holders:
+        await holder.open()
+    late = world.attempts.begin(world.running_job())
+    waiting = asyncio.create_task(late.open())
+    await asyncio.sleep(0)
+    await late.rollback()
+    for holder in holders:
+        await holder.rollback()
+    with pytest.raises(AttemptLost):
+        await waiting
+    assert world.attempts.open == set()
+    for holder in [world.attempts.begin(world.running_job()) for _ in range(2)]:
+        await asyncio.wait_for(holder.open(), 10)
+        await holder.rollback()
+
+
+async def test_an_attempt_in_a_thread_that_ended_while_it_waited_gets_none(world: World) -> None:
+    holders = [world.attempts.begin_sync(world.running_job()) for _ in range(2)]
+    for holder in holders:
+        await asyncio.to_thread(holder.open)
+    late = world.attempts.begin_sync(world.running_job())
+    waiting = asyncio.create_task(asyncio.to_thread(late.open))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(late.rollback)
+    for holder in holders:
+        await asyncio.to_thread(holder.rollback)
+    with pytest.raises(AttemptLost):
+        await waiting
+    assert world.attempts.open_sync == set()
+    for holder in [world.attempts.begin_sync(world.running_job()) for _ in range(2)]:
+        await asyncio.wait_for(asyncio.to_thread(holder.open), 10)
+        await asyncio.to_thread(holder.rollback)
+
+
+async def test_a_row_that_somebody_keeps_locked_ends_the_closing_after_a_lease(world: World) -> None:
+    job = world.running_job()
+    attempt = world.attempts.begin(job)
+    await attempt.open()
+    with psycopg.connect(world.database.url) as blocker:
+        blocker.execute("select 1 from jobs.jobs_queue where id = %s for update", (job.id,))
+        with pytest.raises(BackendUnavailable, match="locked"):
+            await asyncio.wait_for(attempt.commit(success(job)), 20)
+    assert (world.queued(job), world.runs(job)) == (1, 0)

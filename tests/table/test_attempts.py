@@ -34,7 +34,6 @@ async def test_the_same_in_a_thread(world: World) -> None:
 async def test_a_rollback_leaves_nothing_and_may_be_called_twice(world: World) -> None:
     job = world.running_job()
     transaction = world.attempts.begin(job)
-    await transaction.rollback()
     connection = await transaction.open()
     await connection.execute("insert into effects values ('done')")
     await transaction.rollback()

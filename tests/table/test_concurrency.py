@@ -112,7 +112,7 @@ class Worker:
 
 @asynccontextmanager
 async def opened(database: Database) -> AsyncIterator[TableHarness]:
-    backend = TableBackend(Policy(), TableSettings(JOB_DATABASE_URL=database.url, JOB_TABLE_POOL_SIZE=WORKERS))
+    backend = TableBackend(Policy(), TableSettings(JOB_DATABASE_URL=database.url, pool_size=WORKERS))
     await backend.open()
     try:
         yield TableHarness(backend, database.url)

@@ -18,7 +18,7 @@ SECRET = "geh@im/wort"
 
 
 def settings(url: str, **values: object) -> TableSettings:
-    return TableSettings(JOB_DATABASE_URL=url, JOB_TABLE_CONNECT_TIMEOUT=3, **values)
+    return TableSettings(JOB_DATABASE_URL=url, connect_timeout=3, **values)
 
 
 async def refusal(url: str) -> str:

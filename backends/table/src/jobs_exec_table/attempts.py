@@ -26,7 +26,7 @@ from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from jobs_exec.contracts import Settled
-from jobs_exec.errors import TransactionMisuse
+from jobs_exec.errors import AttemptLost, TransactionMisuse
 from jobs_exec.job import ClaimedJob, Settlement
 from jobs_exec_table.connections import SLICE, Connections
 from jobs_exec_table.faults import translated
@@ -57,8 +57,11 @@ _BEGIN = sql.SQL(
     "begin; select set_config('jobs.org_id', {org}, true), set_config('jobs.attempt', {attempt}, true),"
     " set_config('idle_in_transaction_session_timeout', {idle}, true)"
 )
-# The handler may have taken another role; the settle is the framework's. The mark is gone if it has committed.
-_CHECK = "reset role; select current_setting('jobs.attempt', true)"
+# The handler may have taken another role; the settle is the framework's. The mark is gone if it has committed. A row that
+# somebody keeps locked must not keep the attempt closing for ever: after a lease nothing is written, and it is given back.
+_CHECK = sql.SQL(
+    "reset role; select current_setting('jobs.attempt', true), set_config('lock_timeout', {patience}, true)"
+)
 
 
 class Attempts:
@@ -145,6 +148,10 @@ class Attempts:
         idle = f"{max(1, int(self.lease * 1000))}ms"
         return _BEGIN.format(org=sql.Literal(job.org_id), attempt=sql.Literal(mark(job.ref)), idle=sql.Literal(idle))
 
+    def check_statement(self) -> sql.Composed:
+        """What precedes the settle, in one round trip; the mark is the first column of its second answer."""
+        return _CHECK.format(patience=sql.Literal(f"{max(1, int(self.lease * 1000))}ms"))
+
 
 class AttemptTransaction:
     """`contracts.AttemptTransaction`."""
@@ -153,17 +160,20 @@ class AttemptTransaction:
         self._attempts = attempts
         self._job = job
         self._open: tuple[Conn, LentConnection] | None = None
+        self._ended = False
+        """Rolled back, perhaps before it was open: a task that still waits for a connection must not begin any more."""
 
     def __repr__(self) -> str:
         return f"AttemptTransaction({self._job.ref!r}, open={self._open is not None})"
 
     async def open(self) -> LentConnection:
-        """Waits for a connection, begins, and lends it."""
+        """Waits for a connection, begins, and lends it. Raises `AttemptLost` when it was rolled back meanwhile."""
         with translated(self._attempts.connections.schema_version):
             pool = await self._attempts.connections.attempt_pool()
-            raw = await _taken_from(pool)
+            raw = await self._connection(pool)
             try:
                 await raw.execute(self._attempts.begin_statement(self._job))
+                self._check_wanted()
             except BaseException:
                 await give_back(raw)
                 raise
@@ -190,9 +200,24 @@ class AttemptTransaction:
             await release(raw, lent, self._attempts.grace)
 
     async def rollback(self) -> None:
-        """Drops every effect."""
+        """Drops every effect; whoever still waits in `open` gets no transaction."""
+        self._ended = True
         if self._open is not None:
             await release(*self._taken(), self._attempts.grace)
+
+    async def _connection(self, pool: AsyncConnectionPool[Conn]) -> Conn:
+        """Waits without an end of its own: the handler's timeout is around it, and an outage must not cost an attempt.
+
+        In slices, because each one makes a pool that has given up connect again.
+        """
+        while True:
+            self._check_wanted()
+            with contextlib.suppress(PoolTimeout):
+                return await pool.getconn(SLICE)
+
+    def _check_wanted(self) -> None:
+        if self._ended:
+            raise AttemptLost(self._job.id, self._job.token)
 
     def _taken(self) -> tuple[Conn, LentConnection]:
         if self._open is None:
@@ -204,7 +229,7 @@ class AttemptTransaction:
 
     async def _commit(self, raw: Conn, lent: LentConnection, settlement: Settlement) -> bool:
         check_usable(lent)
-        cursor = await raw.execute(_CHECK)
+        cursor = await raw.execute(self._attempts.check_statement())
         cursor.nextset()
         check_mark(await cursor.fetchone(), self._job.ref)
         if not await self._settled(raw, settlement):
@@ -233,6 +258,9 @@ class SyncAttemptTransaction:
         self._attempts = attempts
         self._job = job
         self._open: tuple[SyncConn, LentSyncConnection] | None = None
+        self._ended = False
+        """As in `AttemptTransaction`; `open` and `rollback` may be in two threads at once, so both hold `_turn`."""
+        self._turn = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SyncAttemptTransaction({self._job.ref!r}, open={self._open is not None})"
@@ -240,17 +268,13 @@ class SyncAttemptTransaction:
     def open(self) -> LentSyncConnection:
         """See `AttemptTransaction.open`."""
         with translated(self._attempts.connections.schema_version):
-            raw = _taken_from_sync(self._attempts.connections.sync_attempt_pool())
+            raw = self._connection(self._attempts.connections.sync_attempt_pool())
             try:
                 raw.execute(self._attempts.begin_statement(self._job))
+                return self._lent(raw)
             except BaseException:
                 give_back_sync(raw)
                 raise
-        lent = LentSyncConnection(raw.pgconn)
-        lent.prepare_threshold = None
-        self._open = raw, lent
-        self._attempts.add_sync(lent)
-        return lent
 
     def commit(self, settlement: Settlement) -> bool:
         """See `AttemptTransaction.commit`."""
@@ -265,8 +289,29 @@ class SyncAttemptTransaction:
 
     def rollback(self) -> None:
         """Drops every effect; a statement of a stuck handler is cancelled first."""
-        if self._open is not None:
-            self._release(*self._taken())
+        with self._turn:
+            self._ended, taken = True, self._taken() if self._open is not None else None
+        if taken is not None:
+            self._release(*taken)
+
+    def _connection(self, pool: ConnectionPool[SyncConn]) -> SyncConn:
+        while True:
+            self._check_wanted()
+            with contextlib.suppress(PoolTimeout):
+                return pool.getconn(SLICE)
+
+    def _lent(self, raw: SyncConn) -> LentSyncConnection:
+        with self._turn:
+            self._check_wanted()
+            lent = LentSyncConnection(raw.pgconn)
+            lent.prepare_threshold = None
+            self._open = raw, lent
+            self._attempts.add_sync(lent)
+        return lent
+
+    def _check_wanted(self) -> None:
+        if self._ended:
+            raise AttemptLost(self._job.id, self._job.token)
 
     def _taken(self) -> tuple[SyncConn, LentSyncConnection]:
         if self._open is None:
@@ -278,7 +323,7 @@ class SyncAttemptTransaction:
 
     def _commit(self, raw: SyncConn, lent: LentSyncConnection, settlement: Settlement) -> bool:
         check_usable(lent)
-        cursor = raw.execute(_CHECK)
+        cursor = raw.execute(self._attempts.check_statement())
         cursor.nextset()
         check_mark(cursor.fetchone(), self._job.ref)
         if not self._settled(raw, settlement):
@@ -303,19 +348,3 @@ class SyncAttemptTransaction:
             with contextlib.suppress(psycopg.Error):
                 raw.cancel_safe(timeout=self._attempts.grace)
         self._attempts.free_sync(raw, lent, self._attempts.grace)
-
-
-async def _taken_from(pool: AsyncConnectionPool[Conn]) -> Conn:
-    """Waits without an end of its own: the handler's timeout is around it, and an outage must not cost an attempt.
-
-    In slices, because each one makes a pool that has given up connect again.
-    """
-    while True:
-        with contextlib.suppress(PoolTimeout):
-            return await pool.getconn(SLICE)
-
-
-def _taken_from_sync(pool: ConnectionPool[SyncConn]) -> SyncConn:
-    while True:
-        with contextlib.suppress(PoolTimeout):
-            return pool.getconn(SLICE)
