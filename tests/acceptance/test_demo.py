@@ -86,7 +86,8 @@ def test_on_a_terminal_there_are_progress_a_table_the_refusals_and_what_to_try_n
     assert "delivering" in shown
     for row in ("noisy", "broken", "busy", "quiet (37 orgs)"):
         assert row in shown
-    assert shown.count("refused: orgId: ") == 3
+    assert shown.count("refused: orgId: ") == 2
+    assert "refused: orgId: is blank; every job belongs to one org, pass its id (2 times)" in shown
     assert "25 repeats of a job that was queued, 25 of one that had run" in shown
     assert "What to try next" in shown
 

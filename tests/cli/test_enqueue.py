@@ -24,6 +24,22 @@ def test_a_job_is_stored_as_the_options_say(shell: Shell) -> None:
     assert result.stderr == f"created {row.job.id}\n"
 
 
+def test_what_is_kept_in_memory_alone_is_said_to_be_gone(shell: Shell) -> None:
+    shell.backend.name = "memory"
+    result = shell("enqueue", "work", "--org", "acme")
+    assert result.exit_code == 0
+    assert "warning: the memory backend keeps nothing after this command" in result.stderr
+
+
+def test_what_would_be_passed_in_python_is_named_as_it_is_passed_here(shell: Shell) -> None:
+    unknown = shell("enqueue", "nobody", "--org", "acme").stderr
+    assert "--allow-unregistered" in unknown
+    assert "=True" not in unknown
+    assert """pass an object such as {"id": 1}""" in shell("enqueue", "work", "--org", "acme", "--data", "[1]").stderr
+    bulk = shell("enqueue", "--from", "-", stdin='{"orgId": "acme", "type": "nobody"}\n{"type": "work"}\n').stderr
+    assert "--allow-unregistered" in bulk
+
+
 def test_the_payload_may_come_from_a_file_or_from_stdin(shell: Shell) -> None:
     Path("data.json").write_text('{"to": "a@example.com"}')
     from_file = shell.json("enqueue", "mail", "--org", "acme", "--data", "@data.json")

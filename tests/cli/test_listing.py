@@ -81,6 +81,40 @@ def test_a_result_that_is_not_json_is_shown_as_the_text_it_is(shell: Shell) -> N
     assert shell.json("show", str(job_id))["result"] == '{"a": 1e5000}'
 
 
+def test_a_failed_job_says_why_in_its_line_whether_it_waits_or_is_dead(shell: Shell) -> None:
+    shell.enqueue("acme", 1)
+    shell.end_all(Action.RETRY, error="TimeoutError: no answer\n  at app.py:3")
+    assert "failed: TimeoutError: no answer" in shell("list", "--status", "scheduled").stdout
+    assert "at app.py" not in shell("list").stdout
+    assert shell.json("list")[0]["last_error"] == "TimeoutError: no answer"
+    shell.enqueue("acme", 2)
+    shell.end_all(Action.DEAD, error="x" * 500)
+    (line,) = shell("list", "--status", "dead").stdout.splitlines()[1:]
+    assert line.rstrip().endswith("failed: " + "x" * 117 + "...")
+
+
+def test_a_job_that_succeeded_at_last_says_nothing_of_what_went_before(shell: Shell) -> None:
+    job_id = shell.enqueue("acme", 1)
+    shell.end_all(Action.DEAD, error="no")
+    shell("retry", str(job_id))
+    shell.end_all()
+    (line,) = shell("list", "--status", "succeeded").stdout.splitlines()[1:]
+    assert line.rstrip().endswith("-")
+
+
+def test_a_job_is_shown_by_the_beginning_of_its_id(shell: Shell) -> None:
+    job_id = shell.enqueue("acme", 1)
+    assert shell.json("show", str(job_id)[:-3])["id"] == str(job_id)
+    assert shell.json("show", job_id.hex[:31])["id"] == str(job_id)
+    other = shell.enqueue("acme", 2)
+    several = shell("show", str(job_id)[:8])
+    assert several.exit_code == 2
+    assert f"{other} and {job_id} do; pass more of it" in several.stderr
+    assert shell("show", "00000000-0").exit_code == 7
+    short = shell("show", str(job_id)[:6])
+    assert (short.exit_code, "at least its first 8 digits" in short.stderr) == (2, True)
+
+
 def test_a_job_that_is_not_there_is_not_found(shell: Shell) -> None:
     result = shell("show", str(uuid4()))
     assert (result.exit_code, result.stdout) == (7, "")

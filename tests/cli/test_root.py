@@ -117,3 +117,33 @@ def test_a_reader_that_stops_reading_is_no_error(command: Commands) -> None:
             check=False,
         )
     assert "Traceback" not in done.stderr
+
+
+BROKEN = """
+'''Says nothing.'''
+import click
+
+raise RuntimeError("imported")
+
+@click.command()
+def good() -> None:
+    \"\"\"Greets the world. And more.\"\"\"
+
+@click.command()
+def bare() -> None: ...
+"""
+
+
+def test_the_help_line_of_a_plugin_s_command_is_its_own_and_nothing_is_imported_for_it(tmp_path: Path) -> None:
+    command = commands(tmp_path)
+    Site(tmp_path / "site").install(
+        "greeter",
+        entry_points={"commands:good": "greeter:good", "commands:bare": "greeter:bare", "commands:gone": "gone:main"},
+        module=BROKEN,
+    )
+    done = command.call("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  "))
+    assert lines["good"] == "Greets the world."
+    assert lines["bare"] == "Says nothing."
+    assert lines["gone"].startswith("From greeter")

@@ -139,7 +139,7 @@ def test_a_destructive_verb_asks_on_a_terminal(command: Commands) -> None:
 def test_on_a_terminal_long_work_shows_how_far_it_is(command: Commands) -> None:
     code, shown = command.on_terminal("run", "--drain", typed="", PROBE_JOBS="30", PROBE_TYPE="quick")
     assert code == 0
-    assert "0 failed" in shown
+    assert "0 retried, 0 dead" in shown
     assert "executor started" in shown
     assert "30 succeeded in" in shown
     (command.folder / "jobs.ndjson").write_text('{"orgId": "acme", "type": "quick"}\n' * 3)

@@ -34,6 +34,13 @@ def test_what_cannot_be_retried_is_said_for_each_id(shell: Shell) -> None:
     assert shell.json("retry", str(uuid4()), str(live), code=7)[0]["outcome"] == "not_found"
 
 
+def test_an_outcome_that_was_not_asked_for_is_explained_once(shell: Shell) -> None:
+    live = [shell.enqueue("acme", number) for number in range(2)]
+    result = shell("retry", *map(str, live))
+    assert result.stdout.count("already_live") == 2
+    assert result.stderr.count("already_live: the job, or one that is the same piece of work, is queued") == 1
+
+
 def test_dead_jobs_are_counted_without_being_touched(shell: Shell) -> None:
     dead(shell, 3)
     dead(shell, 2, org="emca")

@@ -49,6 +49,8 @@ def job_types() -> Sequence[JobType]:
 class StepBackend(MemoryBackend):
     """The memory backend; what is enqueued while `ending` is set ends that way a moment later."""
 
+    name = "step"
+    """Not ``memory``: this one outlives the command."""
     ending: Settlement | None = None
 
     async def enqueue(self, jobs: Sequence[NewJob], connection: object | None = None) -> list[Receipt]:

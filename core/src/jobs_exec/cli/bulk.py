@@ -19,10 +19,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from jobs_exec.cli.errors import REFUSED
+from jobs_exec.cli.errors import REFUSED, in_words_of_the_command
 from jobs_exec.cli.output import emit_json, say
 from jobs_exec.cli.progress import Advance, bar
-from jobs_exec.cli.session import Overrides, client_host, on_host
+from jobs_exec.cli.session import Overrides, client_host, on_host, say_what_is_kept
 from jobs_exec.envelope import envelope_from_json
 from jobs_exec.errors import EnqueueConflict, InvalidJob
 from jobs_exec.preparing import prepare, require
@@ -100,6 +100,7 @@ def enqueue_file(overrides: Overrides, source: IO[bytes], options: BulkOptions, 
 
     summary = on_host(host, work)
     _print(summary, options, as_json)
+    say_what_is_kept(host)
     if summary.invalid and not options.skip_invalid:
         sys.exit(REFUSED)
 
@@ -179,7 +180,7 @@ class _Bulk:
         try:
             return GoodLine(number, self._job(_decode(raw)))
         except InvalidJob as error:
-            return BadLine(number, str(error))
+            return BadLine(number, in_words_of_the_command(str(error)))
 
     def _job(self, value: Any) -> NewJob:
         envelope = envelope_from_json(value)

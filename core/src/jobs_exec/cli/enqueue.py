@@ -13,7 +13,7 @@ import click
 from jobs_exec.cli.bulk import BulkOptions, enqueue_file
 from jobs_exec.cli.errors import NEGATIVE
 from jobs_exec.cli.output import emit_json, json_option, say
-from jobs_exec.cli.session import Overrides, client_host, host_options, on_host
+from jobs_exec.cli.session import Overrides, client_host, host_options, on_host, say_what_is_kept
 from jobs_exec.cli.views import job_object
 from jobs_exec.cli.waiting import final_view
 from jobs_exec.contracts.backend import Capability
@@ -148,6 +148,7 @@ def _enqueue_one(
         return receipt, await final_view(client.backend.operator, receipt.id, wait.timeout)
 
     receipt, view = on_host(host, work)
+    say_what_is_kept(host)
     if wait is None:
         _print_receipt(receipt, as_json)
     else:

@@ -40,9 +40,23 @@ _CODES: tuple[tuple[type[JobsError], int], ...] = (
 """The first class that matches decides, so a class stands before the ones it derives from."""
 
 
+_SPELLINGS = {
+    "allow_unregistered=True": "--allow-unregistered",
+    "org_id=...": "--org ORG",
+    "(JOB_MODULES)": "(--import or JOB_MODULES)",
+}
+
+
 def exit_code(error: JobsError) -> int:
     """The code the command ends with."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), NEGATIVE)
+
+
+def in_words_of_the_command(text: str) -> str:
+    """An error's text with what would be passed in Python named as it is passed on the command line."""
+    for ours, theirs in _SPELLINGS.items():
+        text = text.replace(ours, theirs)
+    return text
 
 
 def as_jobs_error(error: BaseException) -> JobsError | None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import click
 
+from jobs_exec.cli.ids import IdOrItsBeginning, whole_id
 from jobs_exec.cli.output import emit_fields, emit_json, emit_table, json_option
 from jobs_exec.cli.session import Overrides, host_options, with_client
 from jobs_exec.cli.views import (
@@ -56,14 +57,18 @@ def list_(overrides: Overrides, as_json: bool, **where: Any) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID", type=click.UUID)
+@click.argument("job_id", metavar="ID", type=IdOrItsBeginning())
 @host_options
 @json_option
-def show(job_id: UUID, overrides: Overrides, as_json: bool) -> None:
-    """Shows everything kept about the job ID: payload, errors, result, and what it waits for."""
+def show(job_id: UUID | str, overrides: Overrides, as_json: bool) -> None:
+    """Shows everything kept about the job ID: payload, errors, result, and what it waits for.
+
+    The beginning of an id will do where no other job's begins so.
+    """
 
     async def work(client: Client) -> JobView:
-        return await client.backend.operator.job(job_id)
+        operator = client.backend.operator
+        return await operator.job(job_id if isinstance(job_id, UUID) else await whole_id(operator, job_id))
 
     view = with_client(overrides, work)
     if as_json:

@@ -43,4 +43,6 @@ def figures(*, shown: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def _line(progress: Progress) -> str:
-    return f"{progress.succeeded} succeeded, {progress.failed} failed, {progress.running} running"
+    return (
+        f"{progress.succeeded} succeeded, {progress.retried} retried, {progress.dead} dead, {progress.running} running"
+    )

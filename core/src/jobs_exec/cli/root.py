@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs_exec import __version__
-from jobs_exec.cli.errors import NEGATIVE, as_jobs_error, exit_code
+from jobs_exec.cli.errors import NEGATIVE, as_jobs_error, exit_code, in_words_of_the_command
 from jobs_exec.cli.output import say
+from jobs_exec.cli.summaries import summary_of
 from jobs_exec.errors import PluginError, near_matches
 from jobs_exec.masking import masked
 
@@ -102,14 +103,14 @@ def _said(error: Exception) -> int:
     if known is None:
         say(masked("".join(traceback.format_exception(error))))
         return NEGATIVE
-    say(f"jobs-exec: {masked(str(known))}")
+    say(f"jobs-exec: {masked(in_words_of_the_command(str(known)))}")
     return exit_code(known)
 
 
 def _help_lines() -> dict[str, str]:
     from jobs_exec.discovery import commands
 
-    from_plugins = {record.name: f"From {record.distribution}." for record in commands()}
+    from_plugins = {record.name: summary_of(record.value) or f"From {record.distribution}." for record in commands()}
     return from_plugins | {name: text for name, (_, text) in COMMANDS.items()}
 
 

@@ -62,7 +62,7 @@ def client_host(overrides: Overrides) -> Host:
     """The host of a command that enqueues or inspects; what is wrong beside the backend is said on stderr."""
     from jobs_exec import host
 
-    _see_working_directory()
+    see_working_directory()
     with _logs_said():
         return _warned(host.build_host(overrides, for_=host.Purpose.CLIENT))
 
@@ -71,9 +71,15 @@ def executor_host(overrides: Overrides, *, tolerate_broken: bool) -> Host:
     """The host of an executor; raises `PluginError` with all problems at once unless `tolerate_broken`."""
     from jobs_exec import host
 
-    _see_working_directory()
+    see_working_directory()
     with _logs_said():
         return _warned(host.build_host(overrides, for_=host.Purpose.EXECUTOR, tolerate_broken=tolerate_broken))
+
+
+def say_what_is_kept(host: Host) -> None:
+    """Warns after enqueueing into the memory of a command that ends."""
+    if host.backend.name == "memory":
+        say("warning: the memory backend keeps nothing after this command; choose another with JOB_QUEUE_BACKEND")
 
 
 def with_client(overrides: Overrides, work: Callable[[Client], Awaitable[T]]) -> T:
@@ -93,7 +99,7 @@ def on_host(host: Host, work: Callable[[Client], Awaitable[T]]) -> T:
         return asyncio.run(session())
 
 
-def _see_working_directory() -> None:
+def see_working_directory() -> None:
     """Lets JOB_MODULES name modules beside the caller, as `python -m` does; a console script does not by itself."""
     here = os.getcwd()
     if not {"", here} & set(sys.path):

@@ -31,6 +31,19 @@ if TYPE_CHECKING:
 PAGE = 1000
 """Ids of one call: one transaction of the backend."""
 
+HINTS = {
+    RedriveOutcome.ALREADY_LIVE.value: (
+        "already_live: the job, or one that is the same piece of work, is queued or running and will be tried by "
+        "itself; `jobs-exec show ID` tells when"
+    ),
+    RedriveOutcome.ALREADY_SUCCEEDED.value: (
+        "already_succeeded: this piece of work is done; to do it once more enqueue it under another --key"
+    ),
+    CancelOutcome.RUNNING.value: "running: a job that is being run goes on; only queued ones can be cancelled",
+    CancelOutcome.ALREADY_ENDED.value: "already_ended: `jobs-exec show ID` tells how",
+}
+"""What is said below the table about outcomes that are not what was asked for."""
+
 Verb = Callable[[Sequence[UUID]], Awaitable[Sequence[StrEnum]]]
 
 
@@ -97,6 +110,8 @@ def _each(
         emit_json(rows)
     else:
         emit_table(rows, ("id", "outcome"), "")
+        for hint in dict.fromkeys(HINTS[outcome.value] for outcome in outcomes if outcome.value in HINTS):
+            say(hint)
     sys.exit(_exit_code(outcomes, done))
 
 

@@ -6,10 +6,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from jobs_exec.cli.output import decoded, distance
+from jobs_exec.job import RunStatus
 
 if TYPE_CHECKING:
     from jobs_exec.contracts.operator import ExecutorView, OrgView, TypeView
     from jobs_exec.job import JobView, Receipt
+
+LONGEST_NOTE = 120
+"""Characters of an error in a listing; `show` has all of it."""
 
 JOB_COLUMNS = ("id", "org_id", "type", "queue", "status", "attempts", "due", "note")
 ORG_COLUMNS = ("org_id", "ready", "running", "scheduled", "held", "dead", "oldest_wait")
@@ -24,16 +28,36 @@ def job_object(value: JobView | Receipt) -> dict[str, Any]:
 
 
 def job_summary(view: JobView) -> dict[str, Any]:
-    """`job_object` without payload, result and errors, which listings do not carry."""
-    return {k: v for k, v in dataclasses.asdict(view).items() if k not in ("payload", "result", "errors")}
+    """`job_object` without payload and result, which listings do not carry, and of the errors the last one's line."""
+    fields = {k: v for k, v in dataclasses.asdict(view).items() if k not in ("payload", "result", "errors")}
+    return {**fields, "last_error": _last_error(view)}
 
 
 def job_row(view: JobView) -> dict[str, Any]:
     """One line of a listing."""
-    note = view.waiting_for or view.reason or (f"of {view.of}" if view.of else None)
-    attempts = f"{view.attempts}/{view.max_attempts}"
-    when = {"due": distance(view.run_at), "attempts": attempts}
-    return {**job_summary(view), **when, "note": f"waiting for {note}" if view.waiting_for else note}
+    when = {"due": distance(view.run_at), "attempts": f"{view.attempts}/{view.max_attempts}"}
+    return {**job_summary(view), **when, "note": _note(view)}
+
+
+def _note(view: JobView) -> str | None:
+    """What holds a job up, or what became of its last attempt."""
+    if view.waiting_for:
+        return f"waiting for {view.waiting_for}"
+    if view.of:
+        return f"of {view.of}"
+    if view.status == RunStatus.SUCCEEDED:
+        return None
+    failed = view.errors[-1].get("reason") if view.errors and not view.finished_at else None
+    words = [part for part in (view.reason or failed, _last_error(view)) if part]
+    return ": ".join(words) or None
+
+
+def _last_error(view: JobView) -> str | None:
+    """The first line of the last failure, bounded."""
+    lines = str(view.errors[-1].get("error") or "").splitlines() if view.errors else []
+    if not lines:
+        return None
+    return lines[0] if len(lines[0]) <= LONGEST_NOTE else lines[0][: LONGEST_NOTE - 3] + "..."
 
 
 def org_row(view: OrgView) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,8 +73,8 @@ def lines(scenario: Scenario, outcome: Outcome, problems: list[str]) -> Iterator
     )
     yield f"duplicates: {receipts.of_queued} repeats of a job that was queued, {receipts.of_done} of one that had run"
     yield f"retried: {ledger.retried} failed attempts; put off by the receiver: {received.answered_503}"
-    for refusal in receipts.refusals:
-        yield f"refused: {refusal}"
+    for refusal, count in Counter(receipts.refusals).items():
+        yield f"refused: {refusal}" + f" ({count} times)" * (count > 1)
     yield ""
     if problems:
         yield from (f"NOT AS EXPECTED: {problem}" for problem in problems)
