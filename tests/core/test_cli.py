@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from distributions import Site
 
 HEAVY = ("psycopg", "pydantic_settings", "structlog")
 
@@ -74,3 +76,51 @@ def test_an_unknown_command_is_a_usage_error_with_the_near_match(tmp_path: Path)
     done = run(tmp_path, "enqeue")
     assert done.returncode == 2
     assert "No such command 'enqeue'. Did you mean 'enqueue'?" in done.stderr
+
+
+PLUGIN = """
+    from jobs_exec import job_type
+    from jobs_exec.contracts import hookimpl
+
+    async def handler(ctx, data): ...
+
+    @hookimpl
+    def {hook}(host):
+        return [job_type("mail.send", handler)]
+"""
+
+
+@pytest.mark.parametrize(("hook", "code"), [("job_types", 0), ("observers", 1), ("job_tpyes", 1)])
+def test_a_check_fails_when_an_executor_would_not_start(tmp_path: Path, hook: str, code: int) -> None:
+    Site(tmp_path).install("mail", entry_points={"plugins:mail": "mail"}, module=PLUGIN.format(hook=hook))
+    settings = {"PYTHONPATH": str(tmp_path), "JOB_QUEUE_BACKEND": "memory"}
+    checked = run(tmp_path, "plugins", "check", **settings)
+    started = run(tmp_path, "run", "--drain", **settings)
+    assert (checked.returncode, started.returncode) == (code, 5 if code else 0), started.stderr
+    assert "Traceback" not in checked.stderr + started.stderr
+    assert (
+        f"mail (mail 1.2, jobs_exec.plugins) is broken: it{'s hook' if hook == 'observers' else ''}" in checked.stderr
+    ) == bool(code)
+    assert len(checked.stderr.splitlines()) == code
+
+
+def test_a_plugin_is_shown_with_what_it_brings(tmp_path: Path) -> None:
+    Site(tmp_path).install("mail", entry_points={"plugins:mail": "mail"}, module=PLUGIN.format(hook="job_types"))
+    done = run(tmp_path, "plugins", "show", "mail", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in (
+        r"job_types +mail\.send",
+        "implements +job_types",
+        r"requires +jobs-exec>=0\.1\.0",
+        r"file +\S+mail\.py",
+    ):
+        assert re.search(rf"^{line}$", done.stdout, re.MULTILINE), done.stdout
+    (row,) = json.loads(run(tmp_path, "plugins", "show", "mail", "--json", PYTHONPATH=str(tmp_path)).stdout)
+    assert (row["state"], row["job_types"], row["module"]) == ("loaded", ["mail.send"], "mail")
+
+
+def test_a_broken_plugin_is_shown_with_its_reason_and_exit_code_1(tmp_path: Path) -> None:
+    Site(tmp_path).install("mail", entry_points={"plugins:mail": "mail"}, module="import not_there_at_all")
+    done = run(tmp_path, "plugins", "show", "mail", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "No module named 'not_there_at_all'" in done.stdout

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from distributions import Site
+from distributions import PROBE_BACKEND, Site
 
 from jobs_exec import discovery
 from jobs_exec.discovery import PluginState
 from jobs_exec.errors import ConfigurationError, PluginError, UnknownBackend
-from jobs_exec.host import Host, Purpose, build_host, inspect_plugins
-from jobs_exec.registry import isolated
-
-BACKEND = """
-    from jobs_exec.contracts import hookimpl
-
-    class Backend:
-        name = "probe"
-        capabilities = frozenset()
-        ledger = object()
-
-    @hookimpl
-    def queue_backend(host):
-        return Backend()
-"""
+from jobs_exec.host import Host, Purpose, build_host
+from jobs_exec.inspecting import inspect_plugins
 
 HANDLERS = """
     from jobs_exec import job_type
@@ -38,21 +23,6 @@ HANDLERS = """
     def job_types(host):
         return [job_type("{type}", handler)]
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    before = set(sys.modules)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(folder)
-    with isolated():
-        made = Site(folder)
-        made.install("probe-backend", entry_points={"backends:probe": "probe_backend"}, module=BACKEND)
-        yield made
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
 
 
 def build(*, purpose: Purpose = Purpose.EXECUTOR, tolerate_broken: bool = False, **settings: str) -> Host:
@@ -200,7 +170,7 @@ def test_an_unknown_backend_says_who_asked_what_is_there_and_how_to_get_it(site:
 
 
 def test_a_backend_without_a_ledger_needs_a_store_by_name(site: Site) -> None:
-    module = BACKEND.replace("ledger = object()", "ledger = None").replace('"probe"', '"bare"')
+    module = PROBE_BACKEND.replace("ledger = object()", "ledger = None").replace('"probe"', '"bare"')
     site.install("bare", entry_points={"backends:bare": "bare"}, module=module)
     with pytest.raises(ConfigurationError, match="JOB_IDEMPOTENCY_STORE"):
         build(JOB_QUEUE_BACKEND="bare")

@@ -6,6 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+PROBE_BACKEND = """
+    from jobs_exec.contracts import hookimpl
+
+    class Backend:
+        name = "probe"
+        capabilities = frozenset()
+        ledger = object()
+
+    @hookimpl
+    def queue_backend(host):
+        return Backend()
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

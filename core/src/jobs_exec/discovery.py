@@ -25,6 +25,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from jobs_exec.errors import near_matches
+from jobs_exec.places import place_of, words_of
 from jobs_exec.registry import recording
 
 CORE = "jobs-exec"
@@ -61,6 +62,8 @@ class PluginRecord:
     details: str = field(default="", repr=False)
     """The traceback of a failed import."""
     requires: tuple[str, ...] = field(default=(), repr=False)
+    summary: str = field(default="", repr=False)
+    """What the distribution says about itself, in one line."""
 
     @property
     def problem(self) -> str | None:
@@ -105,7 +108,7 @@ def load(record: PluginRecord) -> tuple[PluginRecord, object | None]:
         with recording(record.distribution):
             plugin = entry.load()
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{words_of(error)}{place_of(error)}"
         return replace(record, state=PluginState.BROKEN, reason=reason, details=traceback.format_exc()), None
     return replace(record, state=PluginState.LOADED), plugin
 
@@ -124,14 +127,23 @@ def _installed(groups: Sequence[str]) -> list[PluginRecord]:
     seen: set[str] = set()
     records: list[PluginRecord] = []
     for distribution in importlib_metadata.distributions():
-        name = canonicalize_name(distribution.metadata["Name"] or "")
+        metadata = distribution.metadata
+        name = canonicalize_name(metadata["Name"] or "")
         # The first of two installations of one distribution shadows the other, as in imports.
         if not name or name in seen:
             continue
         seen.add(name)
         requires = tuple(distribution.requires or ())
         records.extend(
-            PluginRecord(entry.group, entry.name, entry.value, name, distribution.version, requires=requires)
+            PluginRecord(
+                entry.group,
+                entry.name,
+                entry.value,
+                name,
+                distribution.version,
+                requires=requires,
+                summary=metadata.get("Summary") or "",
+            )
             for entry in distribution.entry_points
             if entry.group in groups
         )

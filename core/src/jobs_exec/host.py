@@ -7,10 +7,10 @@ only; what else is wrong becomes a warning.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
@@ -20,14 +20,18 @@ from jobs_exec.contracts.backend import Capability, QueueBackend
 from jobs_exec.contracts.directory import OrgDirectory
 from jobs_exec.contracts.handler import JobTable, JobType, Middleware
 from jobs_exec.contracts.observer import Observer
-from jobs_exec.contracts.plugin import PROJECT, HookSpecs, Policy
+from jobs_exec.contracts.plugin import PROJECT, Policy
 from jobs_exec.contracts.store import IdempotencyStore
-from jobs_exec.discovery import BACKENDS, PLUGINS, STORES, PluginRecord, PluginState, discover, load, unknown_name_text
+from jobs_exec.discovery import BACKENDS, STORES, PluginRecord, PluginState, discover, unknown_name_text
 from jobs_exec.discovery import Policy as PluginPolicy
 from jobs_exec.errors import ConfigurationError, JobsError, PluginError, UnknownBackend
 from jobs_exec.installed import installed_settings
+from jobs_exec.modules import import_problem
+from jobs_exec.plugging import Plugins, unknown_names
 from jobs_exec.registry import compile_table, owned_by, recorded
-from jobs_exec.settings import CoreSettings, SettingsLoader
+from jobs_exec.settings import CoreSettings, SettingsLoader, env_names
+
+log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 
@@ -74,13 +78,8 @@ class _PluginHost:
     loader: SettingsLoader
 
     def settings(self, cls: type[S]) -> S:
+        _check_names(cls)
         return self.loader.load(cls)  # type: ignore[type-var]
-
-
-def inspect_plugins(overrides: Mapping[str, str] | None = None) -> tuple[PluginRecord, ...]:
-    """Every installed plugin with its state, handler plugins imported; never raises for a plugin's fault."""
-    settings = SettingsLoader(overrides).load(CoreSettings)
-    return _Assembly(settings, SettingsLoader(overrides)).records_after_loading()
 
 
 def build_host(
@@ -92,88 +91,123 @@ def build_host(
     """Loads plugins and settings into a `Host`.
 
     Raises `ConfigurationError` (`UnknownBackend`) for a setting, and for an executor `PluginError` with every
-    problem at once unless `tolerate_broken`.
+    problem at once unless `tolerate_broken`. Warnings that may explain the refusal are logged before, or stand in it.
     """
-    loader = SettingsLoader(overrides)
-    assembly = _Assembly(loader.load(CoreSettings), loader)
-    return assembly.host(fail_closed=for_ is Purpose.EXECUTOR and not tolerate_broken)
+    assembly = Assembly(overrides)
+    try:
+        return assembly.host(for_, tolerate_broken=tolerate_broken)
+    except JobsError as error:
+        raise assembly.explained(error) from None
 
 
-class _Assembly:
-    """One build: loads, registers, then asks each hook once."""
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What plugins bring besides backend, store and directory."""
 
-    def __init__(self, settings: CoreSettings, loader: SettingsLoader) -> None:
-        self.settings = settings
-        self.loader = loader
-        self.manager = pluggy.PluginManager(PROJECT)
-        self.manager.add_hookspecs(HookSpecs)
-        self.plugin_host = _PluginHost(settings.policy(), self.manager.hook, loader)
-        self.records = list(discover(PluginPolicy(settings.plugins_allow, settings.plugins_deny)))
-        self.loaded: dict[PluginRecord, object] = {}
-        self.problems: list[str] = []
+    job_types: JobTable
+    middleware: tuple[Middleware, ...]
+    observers: tuple[Observer, ...]
+    lifespans: tuple[AbstractAsyncContextManager[Any], ...]
 
-    def records_after_loading(self) -> tuple[PluginRecord, ...]:
-        self._load_handler_plugins()
-        return tuple(self.records)
 
-    def host(self, *, fail_closed: bool) -> Host:
-        self._load_handler_plugins()
+class Assembly:
+    """One build: loads, registers, then asks each hook once. Nothing is connected to."""
+
+    def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
+        self.loader = SettingsLoader(overrides)
+        self.settings = self.loader.load(CoreSettings)
+        policy = PluginPolicy(self.settings.plugins_allow, self.settings.plugins_deny)
+        self.plugins = Plugins(discover(policy))
+        self.plugin_host = _PluginHost(self.settings.policy(), self.plugins.manager.hook, self.loader)
+        self.module_problems: list[str] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that keeps an executor from starting, so far."""
+        return [*self.plugins.problems, *self.module_problems]
+
+    def host(self, for_: Purpose = Purpose.EXECUTOR, *, tolerate_broken: bool = False) -> Host:
+        """See `build_host`."""
+        self.plugins.load_handlers()
         backend_plugin = self._selected(BACKENDS, "queue_backend", self.settings.queue_backend)
         store_plugin = self._selected_store()
-        self._complete_hooks()
-        backend = self._backend(backend_plugin)
+        self.plugins.complete()
+        backend = self._backend(*backend_plugin)
         store = self._store(store_plugin, backend)
-        table = self._job_types()
-        if fail_closed and self.problems:
-            raise PluginError(self.problems)
+        directory = self.plugins.first("org_directory", host=self.plugin_host, backend=backend)
+        answers = self.answers(leave_out_broken=for_ is Purpose.EXECUTOR)
+        warnings = self.warnings()
+        if self.problems and for_ is Purpose.EXECUTOR and not tolerate_broken:
+            raise PluginError(self.problems, _advice(self.plugins.problems))
         return Host(
             settings=self.settings,
             policy=self.plugin_host.policy,
-            hook=self.manager.hook,
-            plugins=tuple(self.records),
-            job_types=table,
+            hook=self.plugins.manager.hook,
+            plugins=self.plugins.records,
+            job_types=answers.job_types,
             backend=backend,
             store=store,
-            directory=self.manager.hook.org_directory(host=self.plugin_host, backend=backend),
-            middleware=_flat(self._in_order("middleware")),
-            observers=_flat(self._in_order("observers")),
-            lifespans=tuple(self._in_order("lifespan")),
-            warnings=(*self.problems, *self._unknown_settings()),
+            directory=directory,
+            middleware=answers.middleware,
+            observers=answers.observers,
+            lifespans=answers.lifespans,
+            warnings=(*self.problems, *warnings),
             loader=self.loader,
         )
 
-    # --- loading ---------------------------------------------------------------------------------------
+    def answers(self, *, leave_out_broken: bool) -> Answers:
+        """Asks every hook that needs no backend."""
+        self.plugins.complete()
+        middleware, observers, lifespans = map(self._in_order, ("middleware", "observers", "lifespan"))
+        self.plugins.settings_classes()
+        # Asked last: an executor that tolerates broken plugins leaves their jobs to wait.
+        table = self.job_types(leave_out_broken=leave_out_broken)
+        return Answers(table, _flat(middleware), _flat(observers), tuple(lifespans))
 
-    def _load_handler_plugins(self) -> None:
-        for record in [each for each in self.records if each.group == PLUGINS]:
-            if record.state is PluginState.AVAILABLE:
-                self._load(record)
-            elif record.problem:
-                self.problems.append(record.problem)
+    def job_types(self, *, leave_out_broken: bool) -> JobTable:
+        """The table; the application's modules are imported for it."""
+        self.module_problems += [problem for name in self.settings.modules if (problem := import_problem(name))]
+        types: list[JobType] = []
+        for record, returned in self.plugins.ask_all("job_types", host=self.plugin_host):
+            types.extend(owned_by(made, record.distribution) for made in returned)
+        owners = {record.distribution for record, _ in self.plugins.loaded}
+        broken = {each.distribution for each, _ in self.plugins.loaded if self.plugins.broken(each)}
+        types.extend(recorded(owners))
+        table, duplicates = compile_table(made for made in types if not (leave_out_broken and made.owner in broken))
+        self.plugins.problems.extend(str(duplicate) for duplicate in duplicates)
+        return table
 
-    def _load(self, record: PluginRecord) -> object | None:
-        after, plugin = load(record)
-        if plugin is not None:
-            after = self._register(after, plugin)
-        self.records[self.records.index(record)] = after
-        if after.problem:
-            self.problems.append(after.problem)
-            return None
-        return plugin
+    def warnings(self) -> list[str]:
+        """Names that nobody knows; the unselected plugins are imported only when a setting looks like one of theirs."""
+        records = self.plugins.records
+        warnings = unknown_names(records, self.settings.plugins_allow, self.settings.plugins_deny)
+        classes: list[type[Any]] = [CoreSettings, *self.plugins.settings_classes()]
+        if self.loader.unknown(classes):
+            warnings += self.loader.unknown([*classes, *(cls for _, cls in installed_settings(records))])
+        return warnings
 
-    def _register(self, record: PluginRecord, plugin: object) -> PluginRecord:
-        if self.manager.is_registered(plugin):
-            return record
+    def explained(self, error: JobsError) -> JobsError:
+        """`error`, with the misspelt name of the setting it misses; other warnings are logged."""
         try:
-            self.manager.register(plugin, name=f"{record.distribution}:{record.name}")
-        except (pluggy.PluginValidationError, ValueError) as error:
-            return _broken(record, error)
-        self.loaded[record] = plugin
-        return record
+            warnings = self.warnings()
+        except JobsError:
+            return error
+        hints = [
+            text for text in warnings if isinstance(error, ConfigurationError) and f"mean {error.setting}?" in text
+        ]
+        for text in warnings:
+            if text not in hints:
+                log.warning("%s", text)
+        if not hints or type(error) is not ConfigurationError:
+            return error
+        problem = str(error).removeprefix(f"{error.setting}: ")
+        return ConfigurationError(error.setting, f"{problem}. {' '.join(hints)}")
 
-    def _selected(self, group: str, setting: str, name: str) -> object:
+    # --- the selected ones -----------------------------------------------------------------------------
+
+    def _selected(self, group: str, setting: str, name: str) -> tuple[PluginRecord, object]:
         """The plugin that a setting names; `UnknownBackend` lists what there is, `PluginError` why it fails."""
-        candidates = [record for record in self.records if record.group == group]
+        candidates = [record for record in self.plugins.records if record.group == group]
         named = [record for record in candidates if record.name == name]
         if not named:
             kind = "queue backend" if group == BACKENDS else "idempotency store"
@@ -181,34 +215,28 @@ class _Assembly:
             raise UnknownBackend(f"JOB_{setting.upper()}", unknown_name_text(kind, name, source, candidates))
         if named[0].state is PluginState.DISABLED:
             raise PluginError([f"{name} is selected by JOB_{setting.upper()} but {named[0].reason}"])
-        plugin = self._load(named[0]) if named[0].state is PluginState.AVAILABLE else None
+        plugin = self.plugins.load(named[0]) if named[0].state is PluginState.AVAILABLE else None
         if plugin is None:
             raise PluginError(self.problems or [each.problem or "" for each in named])
-        return plugin
+        return named[0], plugin
 
-    def _selected_store(self) -> object | None:
+    def _selected_store(self) -> tuple[PluginRecord, object] | None:
         name = self.settings.idempotency_store
         return None if name is None else self._selected(STORES, "idempotency_store", name)
 
-    # --- hooks -----------------------------------------------------------------------------------------
-
-    def _complete_hooks(self) -> None:
-        for specs in self.manager.hook.hook_specs():
-            self.manager.add_hookspecs(specs)
-        try:
-            self.manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            self.problems.append(f"a hook nobody defines: {error}")
-
-    def _backend(self, plugin: object) -> QueueBackend:
-        backend = self._ask(plugin, "queue_backend")
+    def _backend(self, record: PluginRecord, plugin: object) -> QueueBackend:
+        backend = self.plugins.demand(record, plugin, "queue_backend", host=self.plugin_host)
         if backend is None:
-            raise PluginError([f"{self.settings.queue_backend} implements no hook queue_backend"])
-        return backend  # type: ignore[no-any-return]
+            missing = f"{self.settings.queue_backend} implements no hook queue_backend, or it answered None"
+            raise PluginError(self.problems if self.plugins.broken(record) else [*self.problems, missing])
+        return cast(QueueBackend, backend)
 
-    def _store(self, plugin: object | None, backend: QueueBackend) -> IdempotencyStore:
-        asked = plugin is not None
-        store = self._ask(plugin, "idempotency_store", backend=backend) if asked else backend.ledger
+    def _store(self, selected: tuple[PluginRecord, object] | None, backend: QueueBackend) -> IdempotencyStore:
+        store: Any = backend.ledger
+        if selected is not None:
+            store = self.plugins.demand(*selected, "idempotency_store", host=self.plugin_host, backend=backend)
+            if store is None and self.plugins.broken(selected[0]):
+                raise PluginError(self.problems)
         if store is None:
             missing = ConfigurationError(
                 "JOB_IDEMPOTENCY_STORE",
@@ -217,48 +245,11 @@ class _Assembly:
             if backend.capabilities & {Capability.CLAIM, Capability.PUSH} != {Capability.PUSH}:
                 raise missing
             return cast(IdempotencyStore, _NoStore(missing))
-        return store
-
-    def _ask(self, plugin: object, hook: str, **arguments: Any) -> Any:
-        """Calls `hook` of one plugin only: unselected backends must not answer."""
-        others = [each for each in self.manager.get_plugins() if each is not plugin]
-        return self.manager.subset_hook_caller(hook, others)(host=self.plugin_host, **arguments)
+        return cast(IdempotencyStore, store)
 
     def _in_order(self, hook: str) -> list[Any]:
-        """One hook of every plugin, by entry-point name, so that the order does not hang on the file system."""
-        ordered = sorted(self.loaded.items(), key=lambda item: (item[0].name, item[0].group))
-        return [answer for _, plugin in ordered for answer in self._ask(plugin, hook)]
-
-    def _job_types(self) -> JobTable:
-        self._import_modules()
-        types: list[JobType] = []
-        for record, plugin in self.loaded.items():
-            try:
-                returned = _flat(self._ask(plugin, "job_types"))
-            except JobsError as error:
-                self.problems.append(f"{record.name} ({record.distribution}): {error}")
-                continue
-            types.extend(owned_by(made, record.distribution) for made in returned)
-        owners = {record.distribution for record in self.loaded}
-        table, duplicates = compile_table([*types, *recorded(owners)])
-        self.problems.extend(str(duplicate) for duplicate in duplicates)
-        return table
-
-    def _import_modules(self) -> None:
-        for name in self.settings.modules:
-            try:
-                importlib.import_module(name)
-            except Exception as error:
-                self.problems.append(
-                    f"module {name} of JOB_MODULES cannot be imported: {type(error).__name__}: {error}"
-                )
-
-    def _unknown_settings(self) -> list[str]:
-        """Warnings for names that no installed plugin knows; the unselected are imported only when one looks so."""
-        classes = [CoreSettings, *self.manager.hook.settings_class()]
-        if not self.loader.unknown(classes):
-            return []
-        return self.loader.unknown([*classes, *(cls for _, cls in installed_settings(self.records))])
+        """The answers of every plugin, by entry-point name, so that the order does not hang on the file system."""
+        return [answer for _, answer in self.plugins.ask_all(hook, host=self.plugin_host)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +262,22 @@ class _NoStore:
         raise self.error
 
 
-def _broken(record: PluginRecord, error: Exception) -> PluginRecord:
-    return replace(record, state=PluginState.BROKEN, reason=str(error))
+def _check_names(cls: type[Any]) -> None:
+    """A settings class without a prefix would read any variable of the environment."""
+    for name, info in cls.model_fields.items():
+        reads = env_names(cls, name, info)[0]
+        if info.validation_alias is None and not reads.startswith("JOB_"):
+            raise ConfigurationError(
+                cls.__name__, f"reads {reads}; give it env_prefix='JOB_NAME_', with the plugin's entry-point name"
+            )
 
 
-def _flat(answers: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
+def _advice(plugin_problems: list[str]) -> str:
+    """What to do; a module of the application cannot be kept out as a plugin can."""
+    if plugin_problems:
+        return "Mend or uninstall them, exclude them with JOB_PLUGINS_DENY, or start with --tolerate-broken-plugins."
+    return "Mend what JOB_MODULES and --import name, or start with --tolerate-broken-plugins."
+
+
+def _flat(answers: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     return tuple(item for answer in answers for item in answer)
