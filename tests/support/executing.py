@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -26,7 +26,7 @@ from jobs_exec.contracts import (
 from jobs_exec.errors import BackendUnavailable
 from jobs_exec.executor import Executor, ExitReport, Mode, Progress
 from jobs_exec.host import Host
-from jobs_exec.job import ClaimedJob, NewJob, Receipt, Settlement
+from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, Settlement
 from jobs_exec.memory import MemoryBackend, Tables
 from jobs_exec.preparing import prepare
 from jobs_exec.settings import CoreSettings
@@ -70,6 +70,10 @@ class Backend(MemoryBackend):
     async def heartbeat(self, executor: UUID) -> bool:
         self._reach("heartbeat")
         return await super().heartbeat(executor)
+
+    async def give_back_unknown(self, executor: UUID, known: Collection[AttemptRef]) -> int:
+        self._reach("give_back_unknown")
+        return await super().give_back_unknown(executor, known)
 
     async def claim(self, request: ClaimRequest) -> Claim:
         self._reach("claim")

@@ -6,7 +6,7 @@ until it is, every operation answers with `CapabilityMissing` and names the back
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn
 from uuid import UUID
@@ -28,7 +28,7 @@ from jobs_exec.contracts import (
     TypeRecord,
 )
 from jobs_exec.errors import CapabilityMissing
-from jobs_exec.job import ClaimedJob, NewJob, Receipt, Settlement
+from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, Settlement
 
 NOT_YET = "jobs-exec-cron 0.1 has no trigger yet; select JOB_QUEUE_BACKEND=table and run `jobs-exec run`"
 NO_POLLING = "with the cron backend there is nothing to poll; " + NOT_YET
@@ -81,6 +81,10 @@ class CronBackend:
         self._refuse(Capability.CLAIM, NO_POLLING)
 
     async def leave(self, executor: UUID) -> None:
+        """Raises `CapabilityMissing`."""
+        self._refuse(Capability.CLAIM, NO_POLLING)
+
+    async def give_back_unknown(self, executor: UUID, known: Collection[AttemptRef]) -> int:
         """Raises `CapabilityMissing`."""
         self._refuse(Capability.CLAIM, NO_POLLING)
 

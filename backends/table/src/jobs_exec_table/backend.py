@@ -6,7 +6,7 @@ knows the pools, `waking` the hints. Every method is one statement in a connecti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import UUID
@@ -26,7 +26,7 @@ from jobs_exec.contracts import (
     SyncAttemptTransaction,
     TypeRecord,
 )
-from jobs_exec.job import ClaimedJob, NewJob, Receipt, Settlement
+from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, Settlement
 from jobs_exec_table.attempts import Attempts
 from jobs_exec_table.claiming import Claiming
 from jobs_exec_table.connections import Connections
@@ -112,6 +112,10 @@ class TableBackend:
         """Removes the executor; jobs it still has are given back, attempt returned."""
         await self._claiming.save_cursors()
         await self._membership.leave(executor)
+
+    async def give_back_unknown(self, executor: UUID, known: Collection[AttemptRef]) -> int:
+        """Gives back running jobs of the executor that it knows nothing of, attempt returned."""
+        return await self._membership.give_back_unknown(executor, known)
 
     # --- the journey -----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from uuid import UUID
 
@@ -10,9 +11,12 @@ from psycopg.rows import TupleRow
 
 from jobs_exec import Identity
 from jobs_exec.contracts import Claim, ClaimKind, ClaimRequest, Ended, Policy, Position
+from jobs_exec.errors import JobsError
 from jobs_exec.job import ClaimedJob, RunStatus
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.statements import statement
+
+log = logging.getLogger(__name__)
 
 CURSOR_EVERY = 2.0
 """Seconds between two writes of a queue's cursor: it is a hint for those who start without one."""
@@ -88,13 +92,20 @@ class Claiming:
 
     async def _save(self, queue: str, cursor: str) -> None:
         self._saved[queue] = time.monotonic()
-        async with self._connections.connection() as connection:
-            await connection.execute(statement("save_cursor"), {"queue": queue, "cursor": cursor})
+        try:
+            async with self._connections.connection() as connection:
+                await connection.execute(statement("save_cursor"), {"queue": queue, "cursor": cursor})
+        except JobsError as error:
+            # A hint: the claim before it has committed, and its jobs must not be lost for this.
+            log.debug("where the ring of queue %r was left could not be kept: %s", queue, error)
 
 
 def _read(rows: list[TupleRow], request: ClaimRequest) -> Claim:
     """The answer of a claim: jobs in their order, what ended instead, and where the walk stopped."""
-    position, cursor, foreign, suspects = Position.EMPTY, request.cursor, "[]", False
+    # An answer without any row was refused for want of a lease; a suspect claim answers so too when there is none.
+    refused = not rows and request.kind is ClaimKind.ORDINARY
+    position = Position.NO_LEASE if refused else Position.EMPTY
+    cursor, foreign, suspects = request.cursor, "[]", False
     jobs: list[ClaimedJob] = []
     ended: list[Ended] = []
     for row in rows:

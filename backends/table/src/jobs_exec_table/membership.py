@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from jobs_exec import Identity
 from jobs_exec.contracts import ExecutorRecord, TypeRecord
+from jobs_exec.job import AttemptRef
 from jobs_exec_table.caller import async_connection, sync_connection
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.faults import translated
@@ -48,6 +49,11 @@ class Membership:
         left, gone = -1, False
         while not gone and left != (left := await self._running(executor)):
             gone = bool(await self._value("leave", {"id": executor, "limit": LEAVE_BATCH}))
+
+    async def give_back_unknown(self, executor: UUID, known: Collection[AttemptRef]) -> int:
+        """See `QueueBackend.give_back_unknown`. A job that somebody has locked is left to the next call."""
+        ids, tokens = [each.job_id for each in known], [each.token for each in known]
+        return int(await self._value("give_back_unknown", {"id": executor, "ids": ids, "tokens": tokens}))
 
     async def known_types(self, connection: object | None) -> Mapping[str, TypeRecord]:
         """See `QueueBackend.known_types`."""

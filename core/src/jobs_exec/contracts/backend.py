@@ -14,7 +14,7 @@ Business times (due, backoff, expiry, age, retention) are the backend's own cloc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -96,6 +96,8 @@ class Position(StrEnum):
     """Nothing is ready: wait."""
     WALKED = "walked"
     """There may be more beyond what was walked past: claim again from `Claim.cursor`."""
+    NO_LEASE = "no_lease"
+    """Jobs may be ready, but the executor's lease has ended: renew it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The answer to a settle: `accepted` were written, `busy` were locked and should be sent again, the rest is lost."""
+    """The answer to a settle: `accepted` were written, `busy` were locked and should be sent again, the rest is lost.
+
+    `changed` says what was written instead of those that could not be stored.
+    """
 
     accepted: frozenset[AttemptRef]
     busy: frozenset[AttemptRef] = frozenset()
+    changed: Mapping[AttemptRef, Settlement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +279,19 @@ class QueueBackend(Protocol):
     async def leave(self, executor: UUID) -> None:
         """Removes the executor; jobs it still has are given back, attempt returned."""
 
+    async def give_back_unknown(self, executor: UUID, known: Collection[AttemptRef]) -> int:
+        """Gives back the executor's running jobs whose attempt is not in `known`, attempt returned; how many.
+
+        For jobs of a claim whose reply was lost. Waits for claims of this executor that are still being carried out.
+        """
+
     # --- the journey -----------------------------------------------------------------------------------
 
     async def claim(self, request: ClaimRequest) -> Claim:
         """Makes ready jobs running, fair over orgs: the first of every org before the second of any.
 
-        Jobs whose identity has succeeded end as duplicates, jobs past `expires_at` as expired. Answers empty when
-        the executor has no live lease.
+        Jobs whose identity has succeeded end as duplicates, jobs past `expires_at` as expired. Without a live lease
+        there are no jobs, and the position is `NO_LEASE` unless nothing is ready.
         """
 
     async def settle(self, batch: Sequence[Settlement]) -> Settled:

@@ -64,7 +64,7 @@ class Accounts:
 
     def _written(self, attempt: Attempt) -> None:
         self.tally.settled[attempt.settlement.action] += 1
-        attempt.member.settled()
+        attempt.member.settled(attempt)
         if attempt.settled is not None:
             attempt.settled.set()
         if self._observing:
@@ -72,7 +72,7 @@ class Accounts:
 
     def _lost(self, attempt: Attempt) -> None:
         self.tally.lost += 1
-        attempt.member.settled()
+        attempt.member.settled(attempt)
         if attempt.settled is not None:
             attempt.settled.set()
         log.debug("the attempt was taken over by somebody else", extra=attempt.fields())

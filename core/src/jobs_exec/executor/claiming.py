@@ -2,8 +2,9 @@
 
 ::
 
-    room? -> slots? -> claim -> screen -> start -+-> (full batch, walked) again at once
-                                                 +-> (empty) rest: doubling up to the poll interval, or a hint
+    room? -> slots? -> (suspect) -> claim -> screen -> start -+-> (full batch, walked) again at once
+                                                              +-> (empty) rest: doubling up to the poll interval,
+                                                                  or a hint
 
 A claim is made when a useful part of a batch is free, or one slot and a moment has passed: a claim for each freed
 slot would cost a statement a job. While all slots are taken, or too much is unwritten, none is made at all.
@@ -79,8 +80,12 @@ class Claimer:
                 await self._pause()
 
     async def once(self) -> None:
-        """One claim of the queue, and one suspect when it has any."""
-        await self._round()
+        """One claim of the queue, and one suspect when it has any; for that a slot is waited for."""
+        await self._intake.room()
+        await self._ordinary()
+        if self._lane.suspects:
+            await self._lane.until_free(1)
+            await self._suspect()
 
     def stop(self) -> None:
         """Ends `run`: at once when it waits, after the claim when it claims."""
@@ -100,11 +105,17 @@ class Claimer:
     async def _round(self) -> Found:
         await self._intake.room()
         await self._slots()
+        if self._lane.suspects:
+            # Told by a claim that took every free slot. Under a backlog they all do, so now it is the suspect's turn.
+            await self._suspect()
         if self._stopping:
             return Found.NOTHING
         found = await self._ordinary()
-        if self._lane.suspects and not self._stopping:
-            found = await self._suspect(found)
+        if self._lane.suspects and self._lane.free:
+            if await self._suspect():
+                return Found.JOBS
+            # A suspect of a type that is not carried here stays for somebody else.
+            return self._is_dry() if found is Found.NOTHING else found
         return found
 
     async def _slots(self) -> None:
@@ -122,20 +133,25 @@ class Claimer:
             lane.dry, self._rest = False, self._shortest
             full = jobs >= limit or claim.position is Position.WALKED
             return Found.JOBS if full else Found.NOTHING
-        return self._walked() if claim.position is Position.WALKED else self._is_dry()
+        match claim.position:
+            case Position.EMPTY:
+                return self._is_dry()
+            case Position.WALKED:
+                return self._walked()
+            case Position.NO_LEASE:
+                lane.dry = False
+        return Found.NOTHING
 
-    async def _suspect(self, found: Found) -> Found:
-        """One suspect from claim to settle, with nothing started beside it."""
+    async def _suspect(self) -> bool:
+        """One suspect from claim to settle, with nothing started beside it; False when there is none for us."""
         async with self._gate.alone():
             if self._stopping or self._lane.free < 1:
-                return found
+                return False
             claim, jobs = await self._claim(1, ClaimKind.SUSPECT)
         self._lane.suspects = claim.suspects and bool(jobs)
         if jobs:
             self._lane.dry = False
-            return Found.JOBS
-        # A suspect of a type that is not carried here stays for somebody else.
-        return self._is_dry() if found is Found.NOTHING else found
+        return bool(jobs)
 
     async def _claim(self, limit: int, kind: ClaimKind) -> tuple[Claim, int]:
         """Claims and starts; of a suspect it returns when nothing is left to be written."""
@@ -143,12 +159,13 @@ class Claimer:
         if not member.may_claim or limit < 1:
             return Claim(cursor=self._lane.cursor), 0
         try:
-            claim = await self._backend.claim(self._request(member, limit, kind))
+            with member.claiming():
+                claim = await self._backend.claim(self._request(member, limit, kind))
+                admitted = [self._intake.admit(job, self._lane, member) for job in claim.jobs]
         except Exception:
             await self._intake.failed(member)
             raise
         self._note(claim, kind)
-        admitted = [self._intake.admit(job, self._lane, member) for job in claim.jobs]
         attempts = [attempt for attempt in admitted if attempt is not None]
         if kind is ClaimKind.SUSPECT:
             await self._through(attempts)

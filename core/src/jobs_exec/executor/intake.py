@@ -58,14 +58,14 @@ class Intake:
     def admit(self, job: ClaimedJob, lane: Lane, member: Member) -> Attempt | None:
         """Takes a slot for `job`; None when it was sent back at once."""
         lane.take(job.org_id)
-        member.open += 1
         self._accounts.tally.claimed += 1
         route = self._routes.get(job.type)
+        attempt = Attempt(job, job.ref, route or next(iter(self._routes.values())), lane, member)
+        member.open.add(attempt)
         if route is not None:
-            return Attempt(job, job.ref, route, lane, member)
+            return attempt
         log.error("the backend handed out a job of a type that was not asked for", extra={"type": job.type})
-        stray = Attempt(job, job.ref, next(iter(self._routes.values())), lane, member)
-        self._runner.refuse(stray, Settlement(stray.ref, Action.GIVE_BACK, delay=_NOT_OURS_DELAY))
+        self._runner.refuse(attempt, Settlement(attempt.ref, Action.GIVE_BACK, delay=_NOT_OURS_DELAY))
         return None
 
     async def begin(self, attempts: Sequence[Attempt]) -> None:

@@ -4,50 +4,74 @@ An identity is made by `join` and kept by its heartbeat. It is given up, and the
 
 - it was *lost*: somebody has reaped it, and has its jobs;
 - a claim failed: the reply may have been lost after the commit, and jobs nobody told us of would be kept alive by
-  our own heartbeat. The identity claims no more, and leaves as soon as the jobs we know of are settled; leaving
-  gives the others back.
+  our own heartbeat. The identity *retires*: it claims no more, gives back whatever we do not know of, and leaves as
+  soon as the jobs we know of are settled. What is known is known only when no claim of it is under way.
+
+A retiring identity gives back again with every renewal. A claim whose connection broke may not even have begun on the
+server when it first does, and would find the lease alive.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from jobs_exec.contracts.backend import ExecutorRecord, QueueBackend
 from jobs_exec.executor.heartbeat import Heartbeat, LeaseRules, LeaseState
 from jobs_exec.executor.outage import Outage, describe
 
+if TYPE_CHECKING:
+    from jobs_exec.executor.attempt import Attempt
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One identity; `open` counts its claimed jobs that are not settled yet."""
+    """One identity; `open` are its attempts that are not settled yet, `claims` counts its claims under way."""
 
     id: UUID
     heart: Heartbeat = field(repr=False)
-    on_last: Callable[[Member], None] = field(repr=False)
-    open: int = 0
+    open: set[Attempt] = field(default_factory=set, repr=False)
+    claims: int = 0
     retiring: bool = False
+    left: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """While it retires: its last claim or its last job has ended."""
 
     @property
     def may_claim(self) -> bool:
         """True while its lease is held and its jobs are known."""
-        return not self.retiring and self.heart.state is LeaseState.HELD
+        return not self.retiring and self.may_run
 
     @property
     def may_run(self) -> bool:
         """True while jobs it has claimed may be started."""
-        return self.heart.state is LeaseState.HELD
+        return not self.left and self.heart.state is LeaseState.HELD
 
-    def settled(self) -> None:
-        """One of its jobs has been written."""
-        self.open -= 1
-        if self.retiring and not self.open:
-            self.on_last(self)
+    @contextlib.contextmanager
+    def claiming(self) -> Iterator[None]:
+        """A claim, until its jobs are in `open`."""
+        self.claims += 1
+        try:
+            yield
+        finally:
+            self.claims -= 1
+            self._notice(self.claims)
+
+    def settled(self, attempt: Attempt) -> None:
+        """One of its attempts has been written."""
+        self.open.discard(attempt)
+        self._notice(len(self.open))
+
+    def _notice(self, left: int) -> None:
+        if self.retiring and not left:
+            self.changed.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +118,10 @@ class Membership:
         if member.retiring:
             return
         member.retiring = True
-        if not member.open:
-            self._last_settled(member)
+        if not self._ended:
+            task = self._tasks.create_task(self._retired(member), name="retire")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         await self._rejoin(member)
 
     def stop_joining(self) -> None:
@@ -113,7 +139,7 @@ class Membership:
         identity = uuid4()
         # Measured from before the request: the server's lease ends later than ours, never earlier.
         heart = Heartbeat(self._backend, identity, self._rules, flush=self._listener.flushed, on_risk=lambda: None)
-        member = Member(identity, heart, self._last_settled)
+        member = Member(identity, heart)
         heart.on_risk = lambda: self._at_risk(member)
         await self._backend.join(self._record(identity))
         self.current = member
@@ -144,27 +170,33 @@ class Membership:
                 else:
                     outage.recovered()
 
-    def _last_settled(self, member: Member) -> None:
-        """A retiring identity leaves with its last job; at the end all leave anyway."""
-        here = member in self._keeping and member.heart.state is not LeaseState.LOST
-        if here and not self._ended:
-            task = self._tasks.create_task(self._leave_when_possible(member))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-
-    async def _leave_when_possible(self, member: Member) -> None:
+    async def _retired(self, member: Member) -> None:
         """Its heartbeat goes on meanwhile: were it to lapse, jobs nobody told us of would come back as suspects."""
         outage = Outage("leave")
         while member in self._keeping:
+            member.changed.clear()
             try:
-                await self._backend.leave(member.id)
+                await self._let_go(member)
             except Exception as error:
                 await outage.pause(error)
-            else:
-                outage.recovered()
-                await self._forget(member)
+                continue
+            outage.recovered()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._rules.interval):
+                    await member.changed.wait()
+
+    async def _let_go(self, member: Member) -> None:
+        """Of what nobody told us of, and with the last job we know of altogether."""
+        if member.claims:
+            return
+        if not member.open:
+            await self._backend.leave(member.id)
+            await self._forget(member)
+        elif unknown := await self._backend.give_back_unknown(member.id, [each.ref for each in member.open]):
+            log.info("jobs of a lost claim were given back", extra={"executor": str(member.id), "jobs": unknown})
 
     async def _leave(self, member: Member) -> None:
+        member.left = True
         try:
             async with asyncio.timeout(self._rules.interval):
                 await self._backend.leave(member.id)
@@ -173,6 +205,7 @@ class Membership:
         await self._forget(member)
 
     async def _forget(self, member: Member) -> None:
+        member.left = True
         keeping = self._keeping.pop(member, None)
         if keeping is not None:
             member.heart.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -27,7 +27,7 @@ from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.contracts.plugin import Policy
 from jobs_exec.errors import CapabilityMissing
 from jobs_exec.identity import Identity
-from jobs_exec.job import ClaimedJob, JobState, NewJob, Receipt, ReceiptOutcome, Settlement
+from jobs_exec.job import AttemptRef, ClaimedJob, JobState, NewJob, Receipt, ReceiptOutcome, Settlement
 from jobs_exec.memory import claiming, settling, upkeep
 from jobs_exec.memory.operator import MemoryOperator
 from jobs_exec.memory.store import MemoryStore
@@ -140,8 +140,12 @@ class MemoryBackend:
 
     async def leave(self, executor: UUID) -> None:
         """Removes the executor; jobs it still has are given back, attempt returned."""
-        upkeep.give_back_all(self.tables, executor)
+        upkeep.give_back_unknown(self.tables, executor, ())
         self.tables.executors.pop(executor, None)
+
+    async def give_back_unknown(self, executor: UUID, known: Collection[AttemptRef]) -> int:
+        """Gives back running jobs of the executor that it knows nothing of, attempt returned."""
+        return upkeep.give_back_unknown(self.tables, executor, known)
 
     # --- the journey -----------------------------------------------------------------------------------
 

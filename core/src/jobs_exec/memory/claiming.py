@@ -83,10 +83,12 @@ class _Walk:
 
 
 def claim(tables: Tables, request: ClaimRequest) -> Claim:
-    """Makes ready jobs running for the executor of `request`; empty without a live lease."""
-    executor = tables.executors.get(request.executor)
-    if executor is None or not executor.live or request.limit < 1:
+    """Makes ready jobs running for the executor of `request`; none without a live lease."""
+    if request.limit < 1:
         return Claim(cursor=request.cursor)
+    executor = tables.executors.get(request.executor)
+    if executor is None or not executor.live:
+        return Claim(position=Position.NO_LEASE, cursor=request.cursor)
     walk = _Walk(tables, request, tables.now())
     for row in walk.candidates():
         if not walk.fits(row):

@@ -44,8 +44,8 @@ def _leave(tables: Tables, row: Row, settlement: Settlement) -> None:
     failed = settlement.action is Action.RETRY
     if failed:
         _remember(tables, row, settlement)
-    if settlement.action is not Action.GIVE_BACK:
-        # It ran to an end of its own making, so it did not take its executor down.
+    if settlement.action not in (Action.GIVE_BACK, Action.HOLD):
+        # It ran to an end of its own making, so it did not take its executor down. A held one never ran.
         row.suspect = False
     ready = settlement.action is Action.GIVE_BACK and settlement.delay <= 0
     row.leave_attempt(JobState.READY if ready else JobState.SCHEDULED, later, returned=not failed)

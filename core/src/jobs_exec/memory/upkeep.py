@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from jobs_exec.contracts.backend import Promoted, PromoteRequest, Rescued, RescueRequest
-from jobs_exec.job import JobState, RunStatus
+from jobs_exec.job import AttemptRef, JobState, RunStatus
 from jobs_exec.memory.tables import Executor, Row, Tables
 
 
@@ -144,11 +144,13 @@ def _take_back(tables: Tables, row: Row, max_crashes: int) -> bool:
     return False
 
 
-def give_back_all(tables: Tables, executor: UUID) -> None:
-    """The jobs of an executor that leaves go back to ready, attempt returned, nothing counted."""
-    for row in tables.queue.values():
-        if row.state is JobState.RUNNING and row.executor == executor:
-            row.leave_attempt(JobState.READY, tables.now(), returned=True)
+def give_back_unknown(tables: Tables, executor: UUID, known: Collection[AttemptRef]) -> int:
+    """The jobs of an executor that are not among `known` go back to ready, attempt returned, nothing counted."""
+    running = [row for row in tables.queue.values() if row.state is JobState.RUNNING and row.executor == executor]
+    unknown = [row for row in running if AttemptRef(row.job.id, row.token) not in known]
+    for row in unknown:
+        row.leave_attempt(JobState.READY, tables.now(), returned=True)
+    return len(unknown)
 
 
 def purge(tables: Tables, retention: float, limit: int) -> int:

@@ -62,6 +62,33 @@ begin
 end
 $$;
 
+-- Gives back the running jobs of an executor whose attempts (id, token) are not among those it knows of: a claim's reply
+-- was lost. A claim that is still being carried out holds KEY SHARE on the executor's row, which FOR UPDATE waits out;
+-- the jobs are read in a later statement, with a snapshot that sees them.
+create or replace function jobs.executor_forget_v1(p_id uuid, p_known uuid[], p_tokens bigint[]) returns bigint
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_jobs uuid[];
+begin
+    perform from jobs.job_executors e where e.id = p_id for update;
+    v_jobs := array(
+        select r.id from jobs.jobs_queue r
+        where r.executor = p_id and r.state = 'running'
+            and not exists (
+                select from unnest(p_known, p_tokens) k(id, token) where k.id = r.id and k.token = r.token)
+        for update skip locked);
+    update jobs.jobs_queue q
+    set state = 'ready', token = q.token + 1, attempts = q.attempts - 1, executor = null, started_at = null,
+        run_at = jobs.clock()
+    where q.id = any(v_jobs);
+    return cardinality(v_jobs);
+end
+$$;
+
 -- Types that some executor carries. Lapsed ones count: after an outage of the database everybody has lapsed.
 create or replace function jobs.carried_types() returns text[]
 language sql stable

@@ -78,7 +78,8 @@ class ClaimCases(BackendCases):
     async def test_without_a_live_lease_nothing_is_claimed(self, harness: BackendHarness, driver: Driver) -> None:
         await harness.backend.enqueue([new_job("acme")])
         await harness.expire_lease(driver.id)
-        assert (await driver.claim()).jobs == ()
+        refused = await driver.claim()
+        assert (refused.jobs, refused.position) == ((), Position.NO_LEASE)
         assert await harness.backend.heartbeat(driver.id)
         assert len((await driver.claim()).jobs) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs_exec.contracts import ClaimKind, RescueRequest
+from jobs_exec.job import Action, AttemptRef, Settlement
 from jobs_exec.testing.backend_cases.base import BackendCases
 from jobs_exec.testing.driving import Driver, new_job, succeed
 from jobs_exec.testing.harness import BackendHarness
@@ -74,3 +75,28 @@ class LeaseCases(BackendCases):
         await harness.backend.leave(driver.id)
         peek = await self.stored(harness, job.id)
         assert (peek.status, peek.attempts, peek.suspect) == ("ready", 0, False)
+
+    async def test_a_suspect_that_is_held_unrun_stays_suspect(self, harness: BackendHarness, driver: Driver) -> None:
+        await harness.backend.enqueue([new_job("acme")])
+        await driver.claim()
+        await driver.die()
+        heir = await Driver(harness).join()
+        suspect = await heir.claim_one(kind=ClaimKind.SUSPECT)
+        await heir.settle(Settlement(suspect.ref, Action.HOLD, reason="org"))
+        peek = await self.stored(harness, suspect.id)
+        assert (peek.status, peek.suspect) == ("held", True)
+
+    async def test_jobs_of_a_lost_claim_go_back_and_known_ones_stay(
+        self, harness: BackendHarness, driver: Driver
+    ) -> None:
+        await harness.backend.enqueue([new_job("acme", {"n": n}) for n in range(3)])
+        known, moved, unknown = (await driver.claim()).jobs
+        stale = AttemptRef(moved.id, moved.token - 1)
+        assert await harness.backend.give_back_unknown(driver.id, [known.ref, stale]) == 2
+        for job in (moved, unknown):
+            peek = await self.stored(harness, job.id)
+            assert (peek.status, peek.attempts, peek.suspect) == ("ready", 0, False)
+            assert await driver.settle(succeed(job)) == frozenset()
+        assert await driver.settle(succeed(known)) == {known.ref}
+        assert await harness.backend.give_back_unknown(driver.id, []) == 0
+        assert await harness.backend.heartbeat(driver.id)
