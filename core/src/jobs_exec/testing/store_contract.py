@@ -8,8 +8,11 @@ from __future__ import annotations
 from hashlib import sha256
 from uuid import UUID, uuid4
 
-from jobs_exec.contracts import Record, Reservation, Reserved
+import pytest
+
+from jobs_exec.contracts import IdempotencyStore, Record, Reservation, Reserved
 from jobs_exec.job import AttemptRef
+from jobs_exec.testing.completeness import missing_of
 from jobs_exec.testing.harness import StoreHarness
 
 LEASE = 60.0
@@ -25,8 +28,13 @@ def work(name: str) -> bytes:
     return sha256(name.encode()).digest()
 
 
+@pytest.mark.asyncio
 class IdempotencyStoreContract:
     """See the module."""
+
+    async def test_it_has_every_method_of_the_contract(self, harness: StoreHarness) -> None:
+        missing = missing_of(IdempotencyStore, harness.store)
+        assert not missing, f"{type(harness.store).__name__} lacks {', '.join(missing)}; see contracts.IdempotencyStore"
 
     async def take(self, harness: StoreHarness, who: AttemptRef, name: str, lease: float = LEASE) -> Reserved:
         (answer,) = await harness.store.reserve([Reservation(who, "acme", work(name))], lease)

@@ -5,16 +5,23 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 
-from jobs_exec.contracts import Capability
+from jobs_exec.contracts import Capability, QueueBackend
+from jobs_exec.testing.completeness import missing_of
 from jobs_exec.testing.driving import Driver
 from jobs_exec.testing.harness import BackendHarness, Peek
 
 
+@pytest.mark.asyncio
 class BackendCases:
-    """Fixtures and helpers; subclasses hold the tests."""
+    """Fixtures and helpers; subclasses hold the tests, but for the one that must come first."""
 
-    @pytest.fixture
+    async def test_it_has_every_method_of_the_contract(self, harness: BackendHarness) -> None:
+        missing = missing_of(QueueBackend, harness.backend)
+        assert not missing, f"{type(harness.backend).__name__} lacks {', '.join(missing)}; see contracts.QueueBackend"
+
+    @pytest_asyncio.fixture
     async def driver(self, harness: BackendHarness) -> Driver:
         """An executor that has joined."""
         self.needs(harness, Capability.CLAIM)
