@@ -6,9 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from jobs_exec.contracts import Policy, Settled
+import executing
+
+from jobs_exec import JobContext, job_type
+from jobs_exec.contracts import JobSettled, Policy, Settled
 from jobs_exec.errors import BackendUnavailable
+from jobs_exec.executor import Mode
 from jobs_exec.executor.outage import Outage
 from jobs_exec.executor.settling import Settler, SettleRules
 from jobs_exec.job import Action, AttemptRef, Settlement
@@ -185,3 +190,16 @@ async def test_two_batches_are_written_at_the_same_time_and_no_more() -> None:
     async with probe.at_work():
         await asyncio.wait_for(both.wait(), 10)
     assert len(probe.accepted) == 4
+
+
+async def test_what_was_written_instead_is_what_figures_and_observers_are_told() -> None:
+    async def handler(ctx: JobContext, data: dict[str, Any]) -> None:
+        """Does nothing."""
+
+    probe = executing.Probe(job_type("work", handler, idempotency_ttl=1e13))
+    job_id = await probe.enqueue()
+    report = await probe.run(Mode.DRAIN)
+    assert (report.counts.succeeded, report.counts.dead) == (0, 1)
+    assert await probe.status(job_id) == ("dead", "result")
+    told = [(each.action, each.reason) for each in probe.events if isinstance(each, JobSettled)]
+    assert told == [(Action.DEAD, "result")]

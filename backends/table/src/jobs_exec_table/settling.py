@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
@@ -65,7 +66,8 @@ class Settling:
         if len(batch) > 1:
             middle = len(batch) // 2
             first, second = await self._settle(batch[:middle]), await self._settle(batch[middle:])
-            return Settled(first.accepted | second.accepted, first.busy | second.busy)
+            changed = {**first.changed, **second.changed}
+            return Settled(first.accepted | second.accepted, first.busy | second.busy, changed)
         (culprit,) = batch
         log.warning(
             "a settlement was refused by the database",
@@ -73,7 +75,9 @@ class Settling:
         )
         if culprit.reason == "result" and culprit.error == UNSTORABLE:
             raise error
-        return await self._settle([Settlement(culprit.ref, Action.DEAD, error=UNSTORABLE, reason="result")])
+        instead = Settlement(culprit.ref, Action.DEAD, error=UNSTORABLE, reason="result")
+        settled = await self._settle([instead])
+        return replace(settled, changed=dict.fromkeys(settled.accepted, instead))
 
     def _parameters(self, batch: Sequence[Settlement]) -> dict[str, object]:
         return {

@@ -5,6 +5,8 @@ under way, each on a connection of its own. While the database is away a batch i
 jittered backoff; what was locked (busy) joins a later batch; what was refused belongs to somebody else by now and
 is reported as lost. Nothing is dropped on the way.
 
+What the backend wrote instead of a settlement that it could not store (`Settled.changed`) is what counts from then on.
+
 `room` is what backpressure goes by: whoever claims waits there while too much is unwritten.
 """
 
@@ -148,6 +150,8 @@ class Settler(Generic[E]):
             self._arrived.set()
 
     async def _report(self, batch: list[E], settled: Settled) -> None:
+        for each in batch if settled.changed else ():
+            each.settlement = settled.changed.get(each.settlement.ref, each.settlement)
         if len(settled.accepted) == len(batch):
             # The rule; it saves hashing every reference once more.
             await self._on_settled(batch, ())

@@ -9,10 +9,22 @@ from jobs_exec.contracts.backend import Settled
 from jobs_exec.job import Action, JobState, RunStatus, Settlement
 from jobs_exec.memory.tables import Key, Row, Tables
 
+UNSTORABLE = "what this attempt ended with cannot be stored"
+
 
 def settle(tables: Tables, batch: Sequence[Settlement]) -> Settled:
     """Writes those of `batch` whose token still names the running attempt."""
-    return Settled(frozenset(each.ref for each in batch if _settle(tables, each)))
+    accepted, changed = set(), {}
+    for each in batch:
+        try:
+            written = _settle(tables, each)
+        except OverflowError:
+            # A time beyond the year 9999, found before anything was written.
+            changed[each.ref] = instead = Settlement(each.ref, Action.DEAD, error=UNSTORABLE, reason="result")
+            written = _settle(tables, instead)
+        if written:
+            accepted.add(each.ref)
+    return Settled(frozenset(accepted), changed=changed)
 
 
 def _settle(tables: Tables, settlement: Settlement) -> bool:
@@ -29,11 +41,12 @@ def _settle(tables: Tables, settlement: Settlement) -> bool:
 
 
 def _end(tables: Tables, row: Row, status: RunStatus, settlement: Settlement) -> None:
+    kept = settlement.key_ttl if status is RunStatus.SUCCEEDED else None
+    expires = None if kept is None else tables.now() + timedelta(seconds=kept)
     if status is not RunStatus.SUCCEEDED:
         _remember(tables, row, settlement)
     run = tables.end(row, status, result=settlement.result, reason=settlement.reason, of=settlement.of)
-    if status is RunStatus.SUCCEEDED and settlement.key_ttl is not None:
-        expires = run.finished_at + timedelta(seconds=settlement.key_ttl)
+    if expires is not None:
         tables.keys[row.job.run_hash] = Key(run.ref, expires)
 
 

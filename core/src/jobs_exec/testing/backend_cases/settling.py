@@ -102,3 +102,16 @@ class SettleCases(BackendCases):
         accepted = await driver.settle(succeed(good), stale, *map(succeed, rest))
         assert accepted == {good.ref, *(job.ref for job in rest)}
         assert (await self.stored(harness, bad.id)).status == "running"
+
+    async def test_what_cannot_be_stored_ends_its_own_job_and_the_answer_says_what_was_written(
+        self, harness: BackendHarness, driver: Driver
+    ) -> None:
+        await harness.backend.enqueue([new_job("acme", {"n": n}) for n in range(3)])
+        first, culprit, last = (await driver.claim()).jobs
+        batch = [succeed(first), succeed(culprit, ttl=1e13), succeed(last)]
+        settled = await harness.backend.settle(batch)
+        assert settled.accepted == {first.ref, culprit.ref, last.ref}
+        assert {ref: each.action for ref, each in settled.changed.items()} == {culprit.ref: Action.DEAD}
+        peeks = [await self.stored(harness, job.id) for job in (first, culprit, last)]
+        assert [peek.status for peek in peeks] == ["succeeded", "dead", "succeeded"]
+        assert peeks[1].reason == settled.changed[culprit.ref].reason == "result"
