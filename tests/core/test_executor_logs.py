@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from executing import PATIENCE, Probe, come_true
 
-from jobs_exec import Cancel, JobContext, JobType, Retry, Snooze, job_type
+from jobs_exec import Cancel, Identity, JobContext, JobType, Retry, Snooze, job_type
+from jobs_exec.contracts import RescueRequest, TypeRecord
 from jobs_exec.executor import ExitReport, Mode
 from jobs_exec.executor.endings import _without_payload
 from jobs_exec.executor.outcomes import clean, error_text
+from jobs_exec.testing.driving import Driver
 
 PASSWORD = "geheim-4711"
 
@@ -106,6 +108,19 @@ async def test_a_stuck_thread_is_said_with_the_job_that_holds_it(caplog: pytest.
         let_go.set()
     (line,) = lines(caplog, "a sync handler did not end")
     assert (line.org_id, line.job_id, line.type, line.stuck) == ("acme", str(job_id), "stuck", 1)
+
+
+async def test_jobs_taken_back_from_executors_that_are_gone_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    probe = Probe(job_type("work", works))
+    await probe.enqueue_each(2)
+    gone = await Driver(probe.harness, (TypeRecord("work", "default", Identity.PAYLOAD),)).join()
+    await gone.claim()
+    await probe.harness.expire_lease(gone.id)
+    await probe.backend.rescue(RescueRequest())
+    await probe.harness.expire_lease(gone.id)
+    report = await probe.run(Mode.DRAIN)
+    (line,) = lines(caplog, "jobs of executors that are gone were taken back")
+    assert (line.levelname, line.returned, line.dead, report.counts.succeeded) == ("WARNING", 2, 0, 2)
 
 
 # --- payloads and passwords -------------------------------------------------------------------------------

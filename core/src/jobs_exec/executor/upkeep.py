@@ -95,6 +95,12 @@ class Upkeep:
     async def rescue(self) -> bool:
         """One batch of jobs of lost executors; True when there are more."""
         rescued = await self._backend.rescue(RescueRequest(max_crashes=self._rules.max_crashes))
+        if rescued.returned or rescued.dead:
+            log.log(
+                logging.ERROR if rescued.dead else logging.WARNING,
+                "jobs of executors that are gone were taken back; dead ones ended as crashed",
+                extra={"returned": rescued.returned, "dead": rescued.dead, "lost_executors": rescued.lost},
+            )
         return rescued.more
 
     async def purge(self) -> bool:
