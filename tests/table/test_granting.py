@@ -144,6 +144,7 @@ async def test_an_enqueuer_can_neither_read_nor_change_nor_run_jobs(migrated: Da
     )
     assert sorted(str(name).split("(")[0] for (name,) in others) == [
         "jobs.enqueue",
+        "jobs.enqueue_seqs_v1",
         "jobs.jobs_enqueue_v1",
         "jobs.known_types_v1",
     ]
@@ -156,7 +157,7 @@ def test_functions_with_the_owner_s_rights_look_names_up_nowhere(migrated: Datab
     definers = migrated.execute(
         "select proname::text, proconfig::text from pg_proc where pronamespace = 'jobs'::regnamespace and prosecdef"
     )
-    assert {name for name, _ in definers} == {"enqueue", "jobs_enqueue_v1", "known_types_v1"}
+    assert {name for name, _ in definers} == {"enqueue", "enqueue_seqs_v1", "jobs_enqueue_v1", "known_types_v1"}
     assert all('search_path=\\"\\"' in str(settings) for _, settings in definers)
 
 

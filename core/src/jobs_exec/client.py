@@ -7,6 +7,8 @@ loop, no hidden thread. Both prepare envelopes the same way and return `Receipt`
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
@@ -59,12 +61,17 @@ def envelope(org_id: str, type: str, options: EnqueueOptions) -> Envelope:
     return Envelope(org_id, type, **given)
 
 
+KNOWN_FOR = 60.0
+"""Seconds for which an announced type is believed: a deploy may move it to another queue or change its identity."""
+
+
 class _Preparer:
     """Turns envelopes into jobs with the types of the process and, only where needed, those of the backend."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._known: dict[str, TypeRecord] = {}
+        self._known: Mapping[str, TypeRecord] = {}
+        self._learned_at = -math.inf
 
     def jobs(self, envelopes: Sequence[Envelope], allow_unregistered: bool) -> list[NewJob]:
         """Raises `InvalidJob` for the first envelope that breaks a rule; nothing was written then."""
@@ -77,12 +84,13 @@ class _Preparer:
         ]
 
     def needs_lookup(self, envelopes: Sequence[Envelope]) -> bool:
-        """True when a type is known neither here nor from an earlier look-up."""
-        return unregistered((e for e in envelopes if e.type not in self._known), self._host.job_types)
+        """True when a type is known neither here nor from a look-up of the last minute."""
+        fresh = self._known if time.monotonic() < self._learned_at + KNOWN_FOR else {}
+        return unregistered((each for each in envelopes if each.type not in fresh), self._host.job_types)
 
     def learn(self, known: Mapping[str, TypeRecord]) -> None:
         """Keeps what the backend has announced."""
-        self._known.update(known)
+        self._known, self._learned_at = known, time.monotonic()
 
 
 class Client:

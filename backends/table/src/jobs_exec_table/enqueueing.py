@@ -45,23 +45,59 @@ class Enqueueing:
 
     def enqueue_sync(self, jobs: Sequence[NewJob], connection: object) -> list[Receipt]:
         """See `QueueBackend.enqueue_sync`."""
-        own = sync_connection(connection)
-        receipts: list[Receipt] = []
+        cursor = sync_connection(connection).cursor(row_factory=tuple_row)
+        calls = Calls(jobs)
         with translated_enqueue():
-            for chunk in _chunks(jobs):
-                rows = own.cursor(row_factory=tuple_row).execute(statement("enqueue"), _parameters(chunk)).fetchall()
-                receipts += _receipts(chunk, rows)
-        return receipts
+            if calls.need_seqs:
+                calls.seqs = cursor.execute(statement("enqueue_seqs"), {"count": len(jobs)}).fetchall()[0][0]
+            for chunk in calls.chunks():
+                calls.answered(chunk, cursor.execute(statement("enqueue"), calls.parameters(chunk)).fetchall())
+        return calls.receipts
+
+
+class Calls:
+    """The statements of one batch: one, or several that share a transaction, and the receipts in input order.
+
+    Several are sorted by identity over all of them, so that two batches in opposite order take their locks in one
+    order; `seqs` then keeps the jobs of each org in the order of the batch.
+    """
+
+    def __init__(self, jobs: Sequence[NewJob]) -> None:
+        self._jobs = jobs
+        self.need_seqs = len(jobs) > CHUNK
+        self.seqs: list[int] | None = None
+        self.receipts = [Receipt(job.id, ReceiptOutcome.CREATED) for job in jobs]
+
+    def chunks(self) -> Iterator[Sequence[int]]:
+        """Places in the batch, up to `CHUNK` a statement."""
+        places: Sequence[int] = range(len(self._jobs))
+        if self.need_seqs:
+            places = sorted(places, key=lambda place: self._jobs[place].digest)
+        return (places[start : start + CHUNK] for start in range(0, len(places), CHUNK))
+
+    def parameters(self, chunk: Sequence[int]) -> dict[str, object]:
+        """Those of one statement."""
+        seqs = None if self.seqs is None else [self.seqs[place] for place in chunk]
+        return _parameters([self._jobs[place] for place in chunk]) | {"seqs": seqs}
+
+    def answered(self, chunk: Sequence[int], rows: Sequence[TupleRow]) -> None:
+        """The server mentions only repeats: (number from 1, id that counts, its state, advanced, conflict)."""
+        for number, counts, state, advanced, conflict in rows:
+            repeat = Receipt(counts, ReceiptOutcome.DUPLICATE, counts, state, advanced, conflict)
+            self.receipts[chunk[number - 1]] = repeat
 
 
 async def _in(connection: AsyncConnection[Any], jobs: Sequence[NewJob]) -> list[Receipt]:
-    receipts: list[Receipt] = []
+    cursor = connection.cursor(row_factory=tuple_row)
+    calls = Calls(jobs)
     with translated_enqueue():
-        for chunk in _chunks(jobs):
-            cursor = connection.cursor(row_factory=tuple_row)
-            await cursor.execute(statement("enqueue"), _parameters(chunk))
-            receipts += _receipts(chunk, await cursor.fetchall())
-    return receipts
+        if calls.need_seqs:
+            await cursor.execute(statement("enqueue_seqs"), {"count": len(jobs)})
+            calls.seqs = (await cursor.fetchall())[0][0]
+        for chunk in calls.chunks():
+            await cursor.execute(statement("enqueue"), calls.parameters(chunk))
+            calls.answered(chunk, await cursor.fetchall())
+    return calls.receipts
 
 
 async def _copy(connection: AsyncConnection[TupleRow], jobs: Sequence[NewJob]) -> list[Receipt]:
@@ -95,10 +131,6 @@ def _copy_row(job: NewJob) -> tuple[object, ...]:
     )
 
 
-def _chunks(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
-    return (jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK))
-
-
 def _parameters(jobs: Sequence[NewJob]) -> dict[str, object]:
     return {
         "ids": [job.id for job in jobs],
@@ -116,11 +148,3 @@ def _parameters(jobs: Sequence[NewJob]) -> dict[str, object]:
         "expires_ats": [job.expires_at for job in jobs],
         "traces": [job.trace for job in jobs],
     }
-
-
-def _receipts(jobs: Sequence[NewJob], rows: Sequence[TupleRow]) -> list[Receipt]:
-    """The server mentions only repeats: (number from 1, id that counts, its state, advanced, conflict)."""
-    receipts = [Receipt(job.id, ReceiptOutcome.CREATED) for job in jobs]
-    for number, counts, state, advanced, conflict in rows:
-        receipts[number - 1] = Receipt(counts, ReceiptOutcome.DUPLICATE, counts, state, advanced, conflict)
-    return receipts

@@ -99,7 +99,6 @@ def _answer(batch: Sequence[Settlement], rows: Sequence[TupleRow]) -> Settled:
     asked = {each.ref for each in batch}
     if not rows:
         return Settled(frozenset(asked))
-    tokens = {each.ref.job_id: each.ref for each in batch}
-    refused: dict[AttemptRef, str] = {tokens[job_id]: answer for job_id, answer in rows}
+    refused = {AttemptRef(job_id, token): answer for job_id, token, answer in rows}
     busy = frozenset(ref for ref, answer in refused.items() if answer == "busy")
     return Settled(frozenset(asked - refused.keys()), busy)

@@ -72,7 +72,7 @@ create table if not exists jobs.jobs_queue (
     held_seconds double precision not null default 0,
     id uuid not null default jobs.uuid_v7(),
     digest uuid not null,
-    payload_digest uuid not null,
+    payload_digest uuid,
     executor uuid,
     state jobs.job_state not null default 'ready',
     identity jobs.identity_mode not null,
@@ -149,7 +149,7 @@ create table if not exists jobs.job_runs (
     expires_at timestamptz,
     keep_until timestamptz not null,
     job_id uuid not null,
-    payload_digest uuid not null,
+    payload_digest uuid,
     executor uuid,
     duplicate_of uuid,
     status jobs.run_status not null,
@@ -259,7 +259,8 @@ comment on column jobs.jobs_queue.expires_at is 'Not started after this time.';
 comment on column jobs.jobs_queue.held_since is 'Since when it is held.';
 comment on column jobs.jobs_queue.held_seconds is 'How long it was held before; does not count as age.';
 comment on column jobs.jobs_queue.id is 'The public id, kept through redrive.';
-comment on column jobs.jobs_queue.payload_digest is 'Tells two payloads under one key apart.';
+comment on column jobs.jobs_queue.payload_digest is
+    'Tells two payloads under one key apart; null when SQL enqueued it, which cannot compute what clients do.';
 comment on column jobs.jobs_queue.executor is 'Whose it is while it is running.';
 comment on column jobs.jobs_queue.identity is 'What makes it the same piece of work as another: payload, key or none.';
 comment on column jobs.jobs_queue.priority is '0 first, 9 last, inside the org only.';

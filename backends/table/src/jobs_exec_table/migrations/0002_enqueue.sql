@@ -5,11 +5,14 @@
 -- whatever is not mentioned was created.
 --
 -- It runs with the rights of its owner, so that whoever may enqueue needs no right on a table (`db grant --enqueue`).
+-- It is long because its three steps share the list of what is still open, and each must see what the one before did.
+-- p_seqs orders the jobs when one batch of a caller takes several calls, sorted by identity over all of them.
 
 create or replace function jobs.jobs_enqueue_v1(
     p_ids uuid[], p_orgs text[], p_types text[], p_queues text[], p_payloads text[], p_identities text[],
     p_hashes bytea[], p_payload_digests uuid[], p_max_attempts smallint[], p_priorities smallint[],
-    p_run_ats timestamptz[], p_delays double precision[], p_expires_ats timestamptz[], p_traces text[]
+    p_run_ats timestamptz[], p_delays double precision[], p_expires_ats timestamptz[], p_traces text[],
+    p_seqs bigint[] default null
 ) returns table (n bigint, id uuid, of_state text, advanced boolean, conflict boolean)
 language plpgsql volatile security definer
 set search_path = ''
@@ -29,7 +32,7 @@ begin
     for v_try in 1..20 loop
         -- seq is taken in input order, before the sort: jobs of an org keep the order of the batch.
         with given as materialized (
-            select u.*, nextval('jobs.jobs_queue_seq') as seq,
+            select u.*, coalesce(p_seqs[u.n], nextval('jobs.jobs_queue_seq')) as seq,
                 encode(substring(u.run_hash from 1 for 16), 'hex')::uuid as digest,
                 coalesce(u.run_at, v_now + coalesce(u.delay, 0) * interval '1 second') as due
             from unnest(p_ids, p_orgs, p_types, p_queues, p_payloads, p_identities, p_hashes, p_payload_digests,
@@ -63,7 +66,8 @@ begin
         v_moved := jobs.enqueue_advance(v_open, p_hashes, p_run_ats, p_delays, v_now);
         v_answered := '{}';
         for n, id, of_state, advanced, conflict in
-            select o, q.id, q.state::text, q.id = any(v_moved), q.payload_digest <> p_payload_digests[o]
+            select o, q.id, q.state::text, q.id = any(v_moved),
+                coalesce(q.payload_digest <> p_payload_digests[o], false)
             from unnest(v_open) o
             join jobs.jobs_queue q on q.digest = encode(substring(p_hashes[o] from 1 for 16), 'hex')::uuid
         loop
@@ -92,6 +96,14 @@ begin
         raise exception 'enqueue met a concurrent transaction again and again' using errcode = '40001';
     end if;
 end
+$$;
+
+-- Places for p_count jobs in the order of their orgs, for p_seqs.
+create or replace function jobs.enqueue_seqs_v1(p_count integer) returns bigint[]
+language sql volatile security definer
+set search_path = ''
+as $$
+    select array_agg(nextval('jobs.jobs_queue_seq')) from generate_series(1, p_count)
 $$;
 
 -- Moves unattempted scheduled jobs to an earlier time, in the order of their identities; returns their ids.
@@ -266,7 +278,7 @@ begin
         left join jobs.jobs_enqueue_v1(
             array[v_id], array[enqueue.org_id], array[enqueue.type],
             array[coalesce(v_known.queue, 'default')::text], array[enqueue.data::text], array[v_mode], array[v_hash],
-            array[jobs.payload_digest_v1(enqueue.data)],
+            array[null::uuid],
             array[coalesce(enqueue.max_attempts, v_known.max_attempts, 5)::smallint],
             array[enqueue.priority::smallint], array[enqueue.run_at],
             array[extract(epoch from enqueue.delay)::double precision], array[enqueue.expires_at],
@@ -281,14 +293,6 @@ language sql stable security definer
 set search_path = ''
 as $$
     select t.name::text, t.queue::text, t.identity::text, t.max_attempts, t.last_seen from jobs.job_types t
-$$;
-
--- Tells two payloads under one key apart. Over jsonb's own form, so it equals a client's only for the same caller.
-create or replace function jobs.payload_digest_v1(p_data json) returns uuid
-language sql immutable parallel safe
-set search_path = ''
-as $$
-    select encode(substring(sha256(convert_to(p_data::jsonb::text, 'UTF8')) from 1 for 16), 'hex')::uuid
 $$;
 
 select jobs.close_to_strangers();

@@ -79,7 +79,7 @@ end;
 create or replace function jobs.jobs_settle_v1(
     p_ids uuid[], p_tokens bigint[], p_actions text[], p_retention double precision, p_delays double precision[],
     p_ttls double precision[], p_results text[], p_reasons text[], p_errors text[], p_ofs uuid[]
-) returns table (id uuid, answer text)
+) returns table (id uuid, token bigint, answer text)
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
@@ -116,13 +116,16 @@ begin
         from unnest(v_ends) e;
     end if;
     if v_stays is not null then
-        perform jobs.settle_stays(array(select p_ids[n] from unnest(v_stays) n), p_ids, p_actions, p_delays, p_reasons, p_errors);
+        perform jobs.settle_stays(
+            array_agg(p_ids[s]), array_agg(p_actions[s]), array_agg(p_delays[s]), array_agg(p_reasons[s]),
+            array_agg(p_errors[s]))
+        from unnest(v_stays) s;
     end if;
     if cardinality(v_mine) = cardinality(p_ids) then
         return;
     end if;
     return query
-        select p_ids[o], case when exists (
+        select p_ids[o], p_tokens[o], case when exists (
                 select from jobs.jobs_queue q where q.id = p_ids[o] and q.token = p_tokens[o]
             ) then 'busy' else 'lost' end
         from generate_subscripts(p_ids, 1) o
@@ -131,9 +134,9 @@ end
 $$;
 
 -- Ends attempts without ending their jobs. A failure spends the attempt, everything else returns it. An attempt that
--- came to an end of its own making did not take its executor down, so only a give-back leaves a suspect one.
+-- came to an end of its own making did not take its executor down; one that was given back or held has not shown that.
 create or replace function jobs.settle_stays(
-    p_which uuid[], p_ids uuid[], p_actions text[], p_delays double precision[], p_reasons text[], p_errors text[]
+    p_ids uuid[], p_actions text[], p_delays double precision[], p_reasons text[], p_errors text[]
 ) returns void
 language sql volatile
 set search_path = ''
@@ -147,7 +150,7 @@ as $$
                     else 'scheduled' end::jobs.job_state,
                 q.attempts - case when w.action = 'retry' then 0 else 1 end,
                 jobs.clock() + w.delay * interval '1 second',
-                q.suspect and w.action = 'give_back',
+                q.suspect and w.action in ('give_back', 'hold'),
                 case when w.action = 'hold' then 'org' end,
                 case when w.action = 'hold' then jobs.clock() end,
                 case when w.action = 'retry'
@@ -158,7 +161,7 @@ as $$
                 from array_position(p_ids, q.id) n
             ) w
         )
-    where q.id = any(p_which)
+    where q.id = any(p_ids)
 $$;
 
 select jobs.close_to_strangers();

@@ -95,6 +95,18 @@ class SettleCases(BackendCases):
         await driver.settle(succeed(job), Settlement(job.ref, Action.DEAD, reason="failed"))
         assert (await self.stored(harness, job.id)).status == "succeeded"
 
+    async def test_a_late_settle_beside_the_live_one_changes_nothing(
+        self, harness: BackendHarness, driver: Driver
+    ) -> None:
+        await harness.backend.enqueue([new_job("acme")])
+        late = await driver.claim_one()
+        await driver.settle(Settlement(late.ref, Action.GIVE_BACK))
+        live = await driver.claim_one()
+        failed = Settlement(live.ref, Action.RETRY, error="boom", reason="failed", delay=100.0)
+        assert await driver.settle(succeed(late), failed) == {live.ref}
+        peek = await self.stored(harness, live.id)
+        assert (peek.status, peek.attempts, [error["error"] for error in peek.errors]) == ("scheduled", 1, ["boom"])
+
     async def test_a_refused_element_fails_no_other(self, harness: BackendHarness, driver: Driver) -> None:
         await harness.backend.enqueue([new_job("acme", {"n": n}) for n in range(5)])
         good, bad, *rest = (await driver.claim()).jobs
