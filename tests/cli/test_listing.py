@@ -84,13 +84,13 @@ def test_a_result_that_is_not_json_is_shown_as_the_text_it_is(shell: Shell) -> N
 def test_a_failed_job_says_why_in_its_line_whether_it_waits_or_is_dead(shell: Shell) -> None:
     shell.enqueue("acme", 1)
     shell.end_all(Action.RETRY, error="TimeoutError: no answer\n  at app.py:3")
-    assert "failed: TimeoutError: no answer" in shell("list", "--status", "scheduled").stdout
-    assert "at app.py" not in shell("list").stdout
-    assert shell.json("list")[0]["last_error"] == "TimeoutError: no answer"
+    assert "failed: TimeoutError" in shell("list", "--status", "scheduled").stdout
+    assert shell.json("list")[0]["last_error"] == "TimeoutError"
     shell.enqueue("acme", 2)
-    shell.end_all(Action.DEAD, error="x" * 500)
+    shell.end_all(Action.DEAD, error="KeyError: 'address of Ada'")
     (line,) = shell("list", "--status", "dead").stdout.splitlines()[1:]
-    assert line.rstrip().endswith("failed: " + "x" * 117 + "...")
+    assert line.rstrip().endswith("failed: KeyError")
+    assert "no answer" not in shell("list").stdout + shell("list", "--json").stdout
 
 
 def test_a_job_that_succeeded_at_last_says_nothing_of_what_went_before(shell: Shell) -> None:

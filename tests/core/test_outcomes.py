@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from jobs_exec import Cancel, Retry, Snooze, Success, job_type
 from jobs_exec.contracts import Policy
@@ -165,3 +166,15 @@ def test_an_attempt_that_was_given_back_counts_nothing() -> None:
 
 def test_the_time_an_attempt_took_counts_towards_the_age() -> None:
     assert ended(Raised(ValueError()), job(age=Policy().max_age - 10), ran=11).reason == "max_age"
+
+
+def test_a_model_s_own_sentence_stands_in_the_error_without_pydantic_s_words() -> None:
+    def even(value: int) -> int:
+        if value % 2:
+            raise ValueError("must be even")
+        return value
+
+    with pytest.raises(ValidationError) as refused:
+        TypeAdapter(Annotated[int, AfterValidator(even)]).validate_python(3)
+    assert "must be even (1 problem(s))" in error_text(refused.value)
+    assert "Value error" not in error_text(refused.value)

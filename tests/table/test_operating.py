@@ -1,4 +1,4 @@
-"""What people read of jobs on Postgres: listings tell why a job failed, in one line."""
+"""What people read of jobs on Postgres: listings tell why a job failed, and quote nothing of its payload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def fail(ctx: JobContext, data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("org", [None, "acme"])
-async def test_a_listing_carries_the_first_line_of_the_last_failure(migrated: Database, org: str | None) -> None:
+async def test_a_listing_carries_the_reason_and_class_of_the_last_failure(migrated: Database, org: str | None) -> None:
     work = Work(migrated, (job_type("fail", fail, max_attempts=1),))
     await work.enqueue_each("acme", "fail", 2)
     await work.drained()
@@ -28,8 +28,8 @@ async def test_a_listing_carries_the_first_line_of_the_last_failure(migrated: Da
         shown = await client.backend.operator.job(dead[0].id)
     assert waiting.errors == ()
     assert [(view.errors[-1]["reason"], view.errors[-1]["error"]) for view in dead] == [
-        ("failed", "ValueError: first"),
-        ("failed", ("ValueError: " + "x" * 5000)[:200]),
+        ("failed", "ValueError"),
+        ("failed", "ValueError"),
     ]
     assert dead[0].payload is None
     assert shown.errors[-1]["error"].startswith("ValueError: first\nsecond")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 from jobs_exec.cli.output import decoded, distance
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from jobs_exec.contracts.operator import ExecutorView, OrgView, TypeView
     from jobs_exec.job import JobView, Receipt
 
-LONGEST_NOTE = 120
-"""Characters of an error in a listing; `show` has all of it."""
+_CLASS = re.compile(r"(\w+)(?=: |$)")
 
 JOB_COLUMNS = ("id", "org_id", "type", "queue", "status", "attempts", "due", "note")
 ORG_COLUMNS = ("org_id", "ready", "running", "scheduled", "held", "dead", "oldest_wait")
@@ -28,7 +28,7 @@ def job_object(value: JobView | Receipt) -> dict[str, Any]:
 
 
 def job_summary(view: JobView) -> dict[str, Any]:
-    """`job_object` without payload and result, which listings do not carry, and of the errors the last one's line."""
+    """`job_object` without payload and result, which listings do not carry, and of the errors the last one's class."""
     fields = {k: v for k, v in dataclasses.asdict(view).items() if k not in ("payload", "result", "errors")}
     return {**fields, "last_error": _last_error(view)}
 
@@ -53,11 +53,10 @@ def _note(view: JobView) -> str | None:
 
 
 def _last_error(view: JobView) -> str | None:
-    """The first line of the last failure, bounded."""
-    lines = str(view.errors[-1].get("error") or "").splitlines() if view.errors else []
-    if not lines:
-        return None
-    return lines[0] if len(lines[0]) <= LONGEST_NOTE else lines[0][: LONGEST_NOTE - 3] + "..."
+    """The class of the last exception; its words may quote the payload, which only `show` is asked for."""
+    last = view.errors[-1] if view.errors else {}
+    found = _CLASS.match(str(last.get("error") or "")) if last.get("reason") == "failed" else None
+    return found[1] if found else None
 
 
 def org_row(view: OrgView) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Operator(Protocol):
     """Reads and the two verbs; every batch answers in input order."""
 
     async def jobs(self, where: JobFilter) -> list[JobView]:
-        """The jobs that match, newest first, without payload and result; of the errors at least the last one's first line."""
+        """The jobs that match, newest first, without payload and result; of the errors at least the last one's class."""
 
     async def job(self, job_id: UUID) -> JobView:
         """One job with everything kept about it. Raises `JobNotFound`."""

@@ -21,7 +21,7 @@ from pydantic_core import ValidationError
 
 from jobs_exec.contracts.handler import Cancel, JobType, Retry, Snooze, Success
 from jobs_exec.contracts.plugin import Policy
-from jobs_exec.errors import UndecodablePayload
+from jobs_exec.errors import UndecodablePayload, plain
 from jobs_exec.identity import Identity
 from jobs_exec.job import Action, AttemptRef, ClaimedJob, Settlement
 from jobs_exec.masking import masked
@@ -241,7 +241,7 @@ def _message(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         # pydantic's own text shows the values it refused.
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']} ({error.error_count()} problem(s))"
+        return f"{'.'.join(map(str, first['loc']))}: {plain(first['msg'])} ({error.error_count()} problem(s))"
     try:
         return str(error)
     except Exception as unprintable:

@@ -1,9 +1,9 @@
 -- Jobs of all orgs, newest first: their ids begin with the time. Plan: both primary keys backwards, merged.
 select id, org_id, type, queue, status, attempts, max_attempts, priority, token, created_at, run_at, started_at,
     finished_at, expires_at, reason, duplicate_of, executor, suspect, crashes, waiting_for,
-    -- Of the errors the last one's first line: what a listing shows of them.
+    -- Of the errors the last one, and of its text the class alone: the rest may quote the payload.
     case when jsonb_array_length(j.errors) > 0 then jsonb_build_array(jsonb_set(j.errors -> -1, '{error}',
-        to_jsonb(left(split_part(coalesce(j.errors -> -1 ->> 'error', ''), E'\n', 1), 200)))) end as errors
+        to_jsonb(coalesce(substring(j.errors -> -1 ->> 'error' from '^\w+(?=: )'), '')))) end as errors
 from jobs.all_jobs j
 where (%(type)s::text is null or j.type = %(type)s)
     and (%(queue)s::text is null or j.queue = %(queue)s)
