@@ -168,7 +168,7 @@ class Cluster:
             raise BackendUnavailable("table", f"initdb in {self.home} failed: {_last_line(done.stdout)}")
         (fresh / "pg_hba.conf").write_text(self.hba)
         # "nobody" is everybody's last resort: many a daemon runs as it, and none of them owns this database.
-        names = {self.user.name, _name_of(os.geteuid())} - {"nobody"}
+        names = {self.user.name} - {"nobody"} | {_name_of(os.geteuid())}
         (fresh / "pg_ident.conf").write_text("".join(f'owner "{name}" {SUPERUSER}\n' for name in sorted(names)))
 
     def _check_version(self) -> None:
