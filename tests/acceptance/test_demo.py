@@ -27,25 +27,23 @@ FIFO = """
     create or replace function jobs.jobs_claim_v1(
         p_executor uuid, p_queue text, p_types text[], p_limit integer, p_max_bytes bigint, p_cursor text,
         p_org_slots integer, p_busy_orgs text[], p_busy integer[], p_retention double precision
-    ) returns table (
-        kind text, id uuid, org_id text, type text, queue text, payload text, attempts smallint, max_attempts smallint,
-        token bigint, priority smallint, created_at timestamptz, age double precision, identity text, run_hash bytea,
-        expires_at timestamptz, trace text, suspect boolean, crashes smallint, status text, duplicate_of uuid
-    )
+    ) returns setof jobs.claim_row_v1
     language plpgsql volatile
     as $$
-    #variable_conflict use_column
     declare
         v_ids uuid[];
+        v_answer jobs.claim_row_v1;
     begin
         v_ids := array(
             select q.id from jobs.jobs_queue q
             where q.queue = p_queue and q.state = 'ready' and q.type = any(p_types)
             order by q.seq limit p_limit for update skip locked);
-        return query select 'position', null::uuid, ''::text, null::text, p_queue, '[]'::text, 0::smallint, 0::smallint,
-            0::bigint, 0::smallint, null::timestamptz, 0::double precision, null::text, null::bytea,
-            null::timestamptz, null::text, false, 0::smallint,
-            case when cardinality(v_ids) = p_limit then 'walked' else 'empty' end, null::uuid;
+        v_answer.kind := 'position';
+        v_answer.org_id := '';
+        v_answer.payload := '[]';
+        v_answer.suspect := false;
+        v_answer.status := case when cardinality(v_ids) = p_limit then 'walked' else 'empty' end;
+        return next v_answer;
         return query select * from jobs.claim_start(p_executor, v_ids, p_retention);
     end
     $$

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +42,8 @@ def test_a_decorator_without_a_name_is_refused_instead_of_registering_nothing() 
         ({"max_attempts": 0}, "max_attempts of b3: 0 must be a whole number from 1 to"),
         ({"timeout": "10"}, "timeout of b3: '10' must be a number of seconds, more than 0"),
         ({"idempotency_ttl": -1}, "idempotency_ttl of b3: -1 must be a number of seconds, more than 0"),
+        ({"idempotency_ttl": 1e13}, "idempotency_ttl of b3: 10000000000000.0 must be a number of seconds, more than 0"),
+        ({"timeout": math.inf}, "timeout of b3: inf must be a number of seconds, more than 0 and at most 100 years"),
         ({"backoff": 5}, "backoff of b3: 5 is not callable; pass jobs_exec.Backoff(base=...)"),
         ({"queue": 7}, "queue: 7 must start with a letter"),
     ],

@@ -53,6 +53,8 @@ def test_durations_take_a_unit(text: str, expected: float) -> None:
     [
         ("JOB_MAX_ATTEMPTS", "many"),
         ("JOB_RUNS_RETENTION", "30 fortnights"),
+        ("JOB_RUNS_RETENTION", "999999999d"),
+        ("JOB_MAX_AGE", "99999d"),
         ("JOB_QUEUES", "default"),
         ("JOB_QUEUES", "default:10,default:20"),
         ("JOB_ORG_MAX_SHARE", "1.5"),

@@ -26,6 +26,9 @@ from jobs_exec.retry import Backoff, RetryPolicy
 
 APPLICATION = "application"
 
+LONGEST = 100 * 365.25 * 86_400.0
+"""Seconds beyond which no duration is meant, and the database's own times may end."""
+
 log = logging.getLogger(__name__)
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -197,8 +200,10 @@ def _check_numbers(made: JobType) -> None:
             f"max_attempts of {made.name}", f"{attempts!r} must be a whole number from 1 to {MAX_ATTEMPTS}"
         )
     for option, value in (("timeout", made.timeout), ("idempotency_ttl", made.idempotency_ttl)):
-        if value is not None and not (_is_number(value, int, float) and value > 0):
-            raise ConfigurationError(f"{option} of {made.name}", f"{value!r} must be a number of seconds, more than 0")
+        if value is not None and not (_is_number(value, int, float) and 0 < value <= LONGEST):
+            raise ConfigurationError(
+                f"{option} of {made.name}", f"{value!r} must be a number of seconds, more than 0 and at most 100 years"
+            )
 
 
 def _is_number(value: object, *kinds: type) -> bool:

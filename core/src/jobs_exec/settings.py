@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from jobs_exec.contracts.plugin import Policy
 from jobs_exec.errors import ConfigurationError, near_matches, plain
 from jobs_exec.masking import MASK, masked
-from jobs_exec.registry import check_queue
+from jobs_exec.registry import LONGEST, check_queue
 
 PREFIX = "JOB_"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -92,13 +92,17 @@ class CoreSettings(BaseSettings):
     )
     poll_interval_ms: int = Field(500, ge=1, le=3_600_000, description="Longest wait between two polls.")
     max_attempts: int = Field(5, ge=1, le=1000, description="A job that failed this often is dead.")
-    timeout_seconds: Duration = Field(600.0, gt=0, description="Longest time of one attempt.")
+    timeout_seconds: Duration = Field(600.0, gt=0, le=LONGEST, description="Longest time of one attempt.")
     lease_seconds: Duration = Field(15.0, ge=1, le=3600, description="An executor silent for this long has lapsed.")
-    shutdown_grace: Duration = Field(25.0, ge=0, description="Time for running jobs after the first signal.")
+    shutdown_grace: Duration = Field(
+        25.0, ge=0, le=LONGEST, description="Time for running jobs after the first signal."
+    )
     max_payload_bytes: int = Field(256 * 1024, ge=2, description="Longest JSON form of a payload.")
     max_result_bytes: int = Field(64 * 1024, ge=2, description="Longest JSON form of a stored result.")
-    runs_retention: Duration = Field(30 * 86_400.0, gt=0, description="How long runs are kept.")
-    max_age: Duration = Field(7 * 86_400.0, gt=0, description="A job that fails this long after it was due is dead.")
+    runs_retention: Duration = Field(30 * 86_400.0, gt=0, le=LONGEST, description="How long runs are kept.")
+    max_age: Duration = Field(
+        7 * 86_400.0, gt=0, le=LONGEST, description="A job that fails this long after it was due is dead."
+    )
     max_crashes: int = Field(3, ge=1, description="A job that took its process down this often is dead.")
     org_max_share: float = Field(0.8, gt=0, le=1, description="Largest share of an executor's slots for one org.")
     modules: Names = Field((), description="Modules of the application that register job types.")
