@@ -18,17 +18,23 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 from uuid import UUID, uuid4
 
 from jobs_exec.contracts.backend import ExecutorRecord, QueueBackend
 from jobs_exec.executor.heartbeat import Heartbeat, LeaseRules, LeaseState
 from jobs_exec.executor.outage import Outage, describe
-
-if TYPE_CHECKING:
-    from jobs_exec.executor.attempt import Attempt
+from jobs_exec.job import AttemptRef
 
 log = logging.getLogger(__name__)
+
+
+class Claimed(Protocol):
+    """An attempt, as far as an identity knows it."""
+
+    @property
+    def ref(self) -> AttemptRef:
+        """What names it at the backend."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +43,7 @@ class Member:
 
     id: UUID
     heart: Heartbeat = field(repr=False)
-    open: set[Attempt] = field(default_factory=set, repr=False)
+    open: set[Claimed] = field(default_factory=set, repr=False)
     claims: int = 0
     retiring: bool = False
     left: bool = False
@@ -64,7 +70,7 @@ class Member:
             self.claims -= 1
             self._notice(self.claims)
 
-    def settled(self, attempt: Attempt) -> None:
+    def settled(self, attempt: Claimed) -> None:
         """One of its attempts has been written."""
         self.open.discard(attempt)
         self._notice(len(self.open))
