@@ -23,6 +23,7 @@ from jobs_exec.executor.intake import Intake
 from jobs_exec.executor.membership import Listener, Member, Membership
 from jobs_exec.executor.observing import Observing
 from jobs_exec.executor.orgs import Orgs
+from jobs_exec.executor.overdue import Overdue
 from jobs_exec.executor.planning import lanes_of, routes_of
 from jobs_exec.executor.reserving import Reservations
 from jobs_exec.executor.running import Ends, Runner
@@ -33,10 +34,7 @@ from jobs_exec.executor.upkeep import Upkeep, UpkeepRules
 from jobs_exec.executor.values import Progress, Tally
 from jobs_exec.executor.waking import Waker
 from jobs_exec.host import Host
-from jobs_exec.job import Action
 
-_CLOSERS = 4
-"""Threads that commit and roll back for sync handlers; each is busy for one round trip."""
 _BACKLOG = 4
 """Settle batches that may wait or be under way before claims stop."""
 
@@ -73,6 +71,7 @@ class Roles:
     draining: Draining
     threads: Threads
     closers: Threads
+    overdue: Overdue
     patience: float
 
     def background(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
@@ -87,6 +86,7 @@ class Roles:
     def close(self) -> None:
         """Lets go of handlers and threads that are left."""
         self.runner.close()
+        self.overdue.close()
         self.threads.close()
         self.closers.close()
 
@@ -94,9 +94,12 @@ class Roles:
 def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: Owner) -> Roles:
     """All roles of one executor; to be called on its loop."""
     policy, settings = host.policy, host.settings
-    threads, closers = Threads(settings.threads), Threads(_CLOSERS, name="close")
+    threads = Threads(settings.threads)
     routes = routes_of(host, threads)
     lanes = lanes_of(host, routes)
+    # Commits and rollbacks of sync handlers: a thread for every slot, made when it is needed. With fewer, a tenant whose
+    # rows somebody keeps locked could keep all of them waiting, and every other tenant's commit behind them.
+    closers = Threads(max(1, sum(lane.slots for lane in lanes)), name="close")
     orgs = Orgs(host.directory, max(1.0, policy.lease / 3))
     reservations = None if host.ledger_is_store else Reservations(host.store, policy.lease)
     accounts = Accounts(tally, observing, reservations, owner.told)
@@ -106,7 +109,8 @@ def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: O
         on_settled=accounts.settled,
         prepare=None if reservations is None else reservations.record,
     )
-    runner = _runner(host, lanes, (threads, closers), settler, accounts, observing, owner)
+    overdue = _overdue(threads, tally, owner)
+    runner = _runner(host, lanes, closers, settler, accounts, observing)
     membership = _membership(host, name, lanes, runner, settler, owner)
     upkeep = Upkeep(
         host.backend,
@@ -130,6 +134,7 @@ def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: O
         draining=Draining(lanes, upkeep, lambda: _written(runner, settler), lambda: tally.claimed),
         threads=threads,
         closers=closers,
+        overdue=overdue,
         patience=min(2.0, policy.lease / 10),
     )
 
@@ -139,25 +144,24 @@ def _settle_rules(host: Host) -> SettleRules:
     return SettleRules(size=size, delay=host.settings.settle_delay_ms / 1000, backlog=_BACKLOG * size)
 
 
+def _overdue(threads: Threads, tally: Tally, owner: Owner) -> Overdue:
+    def tell(attempt: Attempt) -> None:
+        tally.stuck += 1
+        owner.thread_stuck(attempt, threads)
+
+    overdue = Overdue(tell, asyncio.get_running_loop())
+    threads.on_abandoned = overdue.abandoned
+    return overdue
+
+
 def _runner(
     host: Host,
     lanes: tuple[Lane, ...],
-    pools: tuple[Threads, Threads],
+    closers: Threads,
     settler: Settler[Attempt],
     accounts: Accounts,
     observing: Observing,
-    owner: Owner,
 ) -> Runner:
-    threads, closers = pools
-
-    def put(attempt: Attempt) -> None:
-        settler.put(attempt)
-        # One that waited for a thread in vain was given back: it holds none.
-        timed_out = attempt.stop is Stop.TIMEOUT and attempt.settlement.action is not Action.GIVE_BACK
-        if timed_out and not attempt.route.type.is_async and threads.stuck:
-            accounts.tally.stuck += 1
-            owner.thread_stuck(attempt, threads)
-
     def stuck() -> None:
         accounts.tally.stuck += 1
 
@@ -169,7 +173,7 @@ def _runner(
         loop=asyncio.get_running_loop(),
         enqueued=lambda: _hint(lanes),
     )
-    runner = Runner(services, observing, Ends(put, accounts.committed, stuck))
+    runner = Runner(services, observing, Ends(settler.put, accounts.committed, stuck))
     accounts.tally.running_now = lambda: len(runner.running)
     return runner
 

@@ -13,10 +13,13 @@ import asyncio
 from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-inside: ContextVar[bool] = ContextVar("jobs_exec_inside_attempt", default=False)
-"""True in an attempt's task, and in every task and thread it starts."""
+if TYPE_CHECKING:
+    from jobs_exec.executor.attempt import Attempt
+
+inside: ContextVar[Attempt | None] = ContextVar("jobs_exec_inside_attempt", default=None)
+"""The attempt in whose task this is, or in a task or thread that it has started."""
 
 
 class ContainedExit(Exception):
@@ -65,7 +68,7 @@ def contained(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     before = loop.get_task_factory()
 
     def make(on: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
-        given = _Contained(coro) if inside.get() else coro
+        given = coro if inside.get() is None else _Contained(coro)
         return asyncio.Task(given, loop=on, **options) if before is None else before(on, given, **options)
 
     loop.set_task_factory(make)

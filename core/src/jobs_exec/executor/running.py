@@ -108,7 +108,7 @@ class Runner:
 
     async def _run(self, attempt: Attempt) -> None:
         attempt.begun = True
-        inside.set(True)
+        before = inside.set(attempt)
         ending: object
         try:
             # A cancel that came before the first step has only left its reason.
@@ -116,8 +116,10 @@ class Runner:
         except BaseException as error:
             ending = Raised(error)
         self._end(attempt, ending if attempt.stop is None else _stopped(attempt.stop, ending))
-        # An exception holds this frame: a cycle for each failed attempt would be left to the collector.
+        # An exception holds this frame, and the context the attempt, whose task holds both: a cycle for each attempt
+        # would be left to the collector.
         ending = None
+        inside.reset(before)
 
     async def _called(self, attempt: Attempt) -> Any:
         """What the handler returned, inside its middleware."""

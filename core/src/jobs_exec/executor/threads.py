@@ -28,6 +28,7 @@ class _Work:
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Taken once and kept: by the thread that begins it, or by its caller who gives it up before that."""
     abandoned: bool = False
+    ended: bool = False
 
 
 class Threads:
@@ -40,6 +41,8 @@ class Threads:
         self.loop_thread = threading.get_ident()
         """Where it was made: the thread of the loop."""
         self._on_change = on_change
+        self.on_abandoned: Callable[[Callable[[], bool]], None] = _nobody_asks
+        """Called in the context of a call whose thread is stuck; what it is given says whether that still is so."""
         self._name = name
         self._started = 0
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -92,6 +95,7 @@ class Threads:
 
     def _finished(self, work: _Work, result: tuple[Any, BaseException | None]) -> None:
         self.busy -= 1
+        work.ended = True
         if work.abandoned:
             self.stuck -= 1
         elif not work.done.done():
@@ -111,6 +115,11 @@ class Threads:
             work.abandoned = True
             self.stuck += 1
             self._on_change()
+            self.on_abandoned(lambda: not work.ended)
+
+
+def _nobody_asks(_goes_on: Callable[[], bool]) -> None:
+    """Stuck threads are only counted."""
 
 
 def _run(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
