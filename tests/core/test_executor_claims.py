@@ -10,7 +10,7 @@ import pytest
 from executing import PATIENCE, Backend, Probe, come_true
 
 from jobs_exec import JobContext, job_type
-from jobs_exec.contracts import Claim, ClaimKind, ClaimRequest, Policy
+from jobs_exec.contracts import Claim, ClaimKind, ClaimRequest, ExecutorRecord, Policy
 from jobs_exec.errors import BackendUnavailable
 from jobs_exec.executor import Mode
 from jobs_exec.memory import MemoryBackend
@@ -184,3 +184,30 @@ async def test_a_drain_does_not_take_a_lapsed_lease_for_an_empty_queue() -> None
     assert await probe.backend.heartbeat(executor)
     report = await asyncio.wait_for(running, PATIENCE)
     assert (report.exit_code, report.counts.succeeded) == (0, len(jobs))
+
+
+async def test_an_identity_leaves_when_the_next_has_joined_so_that_no_job_is_held_for_its_type() -> None:
+    class Stubborn(Backend):
+        """Joins are refused for a while, everything else works."""
+
+        refusals = 3
+
+        async def join(self, executor: ExecutorRecord) -> None:
+            if self.joined and self.refusals:
+                self.refusals -= 1
+                raise BackendUnavailable("memory", "no more connections")
+            await super().join(executor)
+
+        async def leave(self, executor: UUID) -> None:
+            present.append(len(self.tables.executors))
+            await super().leave(executor)
+
+    present: list[int] = []
+    probe = Probe(job_type("work", nothing), backend=Stubborn, policy=BRISK)
+    job_id = await probe.enqueue()
+    probe.backend.lose_next_claim = True
+    async with probe.at_work():
+        await probe.until(lambda figures: figures.succeeded == 1)
+        await come_true(lambda: probe.backend.left == probe.backend.joined[:1])
+    assert present == [2, 1]
+    assert (await probe.stored(job_id)).attempts == 1

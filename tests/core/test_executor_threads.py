@@ -51,7 +51,7 @@ async def test_a_thread_that_goes_on_past_its_time_after_its_lease_ended_is_stuc
     await come_true(stubborn.started.is_set)
     await _cut_off(probe, executor, how)
     # Its time is not over: a thread that an outage left alone may still end.
-    assert (probe.progress.stuck, running.done()) == (0, False)
+    assert (executor.progress.stuck, running.done()) == (0, False)
     report = await asyncio.wait_for(running, PATIENCE)
     stubborn.let_go.set()
     assert (report.exit_code, report.counts.stuck) == (1, 1)
@@ -69,7 +69,7 @@ async def test_a_thread_that_ends_in_its_time_after_its_lease_ended_is_not_stuck
         await _cut_off(probe, executor, "lease")
         ends.let_go.set()
         # The one that stays began later: when it is told of, the other's time is over too.
-        await probe.until(lambda figures: figures.stuck > 0)
+        await come_true(lambda: executor.progress.stuck > 0)
         stays.let_go.set()
     assert (probe.report.exit_code, probe.report.counts.stuck) == (0, 1)
 

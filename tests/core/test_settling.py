@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import executing
@@ -196,7 +196,13 @@ async def test_what_was_written_instead_is_what_figures_and_observers_are_told()
     async def handler(ctx: JobContext, data: dict[str, Any]) -> None:
         """Does nothing."""
 
-    probe = executing.Probe(job_type("work", handler, idempotency_ttl=1e13))
+    class Small(executing.Backend):
+        """Cannot store what it is told."""
+
+        async def settle(self, batch: Sequence[Settlement]) -> Settled:
+            return await super().settle([replace(each, key_ttl=1e13) for each in batch])
+
+    probe = executing.Probe(job_type("work", handler), backend=Small)
     job_id = await probe.enqueue()
     report = await probe.run(Mode.DRAIN)
     assert (report.counts.succeeded, report.counts.dead) == (0, 1)

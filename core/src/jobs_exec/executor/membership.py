@@ -175,6 +175,7 @@ class Membership:
                     await outage.pause(error)
                 else:
                     outage.recovered()
+        old.changed.set()
 
     async def _retired(self, member: Member) -> None:
         """Its heartbeat goes on meanwhile: were it to lapse, jobs nobody told us of would come back as suspects."""
@@ -192,10 +193,13 @@ class Membership:
                     await member.changed.wait()
 
     async def _let_go(self, member: Member) -> None:
-        """Of what nobody told us of, and with the last job we know of altogether."""
+        """Of what nobody told us of, and with the last job we know of altogether.
+
+        Not before the next one has joined: jobs of types that nobody carries meanwhile would be held.
+        """
         if member.claims:
             return
-        if not member.open:
+        if not member.open and not (self._joins and self.current is member):
             await self._backend.leave(member.id)
             await self._forget(member)
         elif unknown := await self._backend.give_back_unknown(member.id, [each.ref for each in member.open]):
