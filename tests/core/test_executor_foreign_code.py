@@ -49,6 +49,25 @@ async def test_a_directory_that_answers_in_words_of_its_own_has_not_said_anythin
     assert "no OrgStatus" in caplog.text
 
 
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+async def test_a_directory_can_neither_end_nor_cancel_the_executor(raised: type[BaseException]) -> None:
+    class Leaving(Directory):
+        async def check(self, org_ids: AbstractSet[str]) -> Any:
+            if self.answer is None:
+                self.answer = OrgStatus.ACTIVE
+                raise raised
+            return await super().check(org_ids)
+
+    probe = Probe(job_type("work", nothing), directory=Leaving(None))
+    first = await probe.enqueue()
+    async with probe.at_work():
+        await probe.until(lambda figures: figures.returned == 1)
+        second = await probe.enqueue(data={"n": 2})
+        await probe.until(lambda figures: figures.succeeded == 1)
+    assert (await probe.stored(first)).attempts == 0
+    assert await probe.status(second) == ("succeeded", None)
+
+
 async def test_a_directory_may_answer_with_the_plain_words() -> None:
     probe = Probe(job_type("work", nothing), directory=Directory(OrgStatus.ACTIVE.value))
     job_id = await probe.enqueue()

@@ -52,7 +52,10 @@ class Orgs:
         try:
             async with asyncio.timeout(self._timeout):
                 answers = dict(await self._directory.check(org_ids))
-        except Exception as error:
+        except BaseException as error:
+            # It is somebody's code: an exit, or a cancel that nobody asked us for, would end the role that asks.
+            if isinstance(error, asyncio.CancelledError) and _cancelled_by_us():
+                raise
             self._outage.failed(error)
             return {}
         self._outage.recovered()
@@ -69,6 +72,11 @@ class Orgs:
             return answer
         failures = self._failures[org] = self._failures.get(org, 0) + 1
         return Unsaid(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10)))
+
+
+def _cancelled_by_us() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _status(org: str, said: object) -> OrgStatus | None:
