@@ -85,6 +85,14 @@ def test_queued_jobs_are_cancelled_with_a_yes(shell: Shell) -> None:
     assert shell.json("cancel", "--yes", str(job_id), code=1)[0]["outcome"] == "already_ended"
 
 
+def test_a_dry_cancel_counts_where_the_jobs_stand_and_changes_nothing(shell: Shell) -> None:
+    job_id, nobodys = shell.enqueue("acme"), UUID(int=7)
+    counts = shell.json("cancel", "--dry-run", str(job_id), str(job_id), str(nobodys))
+    assert counts == {"matching": 1, "ready": 1, "not_found": 1}
+    assert shell("cancel", "--dry-run", str(nobodys)).stdout == "1 not_found\n"
+    assert shell.json("show", str(job_id))["status"] == "ready"
+
+
 def test_an_unreachable_backend_is_one_sentence_without_its_password(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

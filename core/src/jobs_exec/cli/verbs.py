@@ -22,6 +22,7 @@ from jobs_exec.cli.output import emit_json, emit_table, json_option, say
 from jobs_exec.cli.progress import bar
 from jobs_exec.cli.session import Overrides, host_options, with_client
 from jobs_exec.contracts.operator import CancelOutcome, JobFilter, RedriveOutcome
+from jobs_exec.errors import JobNotFound
 from jobs_exec.job import RunStatus
 
 if TYPE_CHECKING:
@@ -82,13 +83,30 @@ def retry(
 
 @click.command()
 @click.argument("job_ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
+@click.option("--dry-run", is_flag=True, help="Print how many of them stand where, and stop.")
 @yes_option
 @host_options
 @json_option
-def cancel(job_ids: tuple[UUID, ...], yes: bool, overrides: Overrides, as_json: bool) -> None:
+def cancel(job_ids: tuple[UUID, ...], dry_run: bool, yes: bool, overrides: Overrides, as_json: bool) -> None:
     """Ends queued jobs as cancelled; a job that is running goes on."""
+    if dry_run:
+        _print_counts(with_client(overrides, lambda client: _standing(client.backend.operator, job_ids)), as_json)
+        return
     ask(f"Cancel {len(job_ids)} job(s)?", yes=yes)
     _each(overrides, job_ids, lambda operator: operator.cancel, CancelOutcome.CANCELLED, as_json)
+
+
+async def _standing(operator: Operator, job_ids: Sequence[UUID]) -> dict[str, int]:
+    """How many of the ids there are, and how many of those have which status."""
+    counts = Counter({"matching": 0})
+    for job_id in dict.fromkeys(job_ids):
+        try:
+            status = (await operator.job(job_id)).status
+        except JobNotFound:
+            counts[CancelOutcome.NOT_FOUND.value] += 1
+        else:
+            counts.update(("matching", status))
+    return dict(counts)
 
 
 def _each(
@@ -168,7 +186,7 @@ def _counted(outcomes: Sequence[StrEnum]) -> dict[str, int]:
 def _print_counts(counts: dict[str, int], as_json: bool) -> None:
     if as_json:
         emit_json(counts)
-    elif not counts["matching"]:
+    elif not any(counts.values()):
         say("no dead job matches")
     else:
         click.echo(", ".join(f"{count} {name}" for name, count in counts.items() if count))

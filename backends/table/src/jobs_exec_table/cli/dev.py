@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from jobs_exec.cli.output import say
+from jobs_exec.cli.output import json_option, say
 from jobs_exec.cli.run import run
 
 
@@ -21,8 +21,9 @@ from jobs_exec.cli.run import run
     multiple=True,
     help="Module that registers job types (JOB_MODULES); may be repeated.",
 )
+@json_option
 @click.pass_context
-def dev(context: click.Context, queues: str | None, modules: tuple[str, ...]) -> None:
+def dev(context: click.Context, queues: str | None, modules: tuple[str, ...], as_json: bool) -> None:
     """Starts PostgreSQL in .jobs/, migrates it, and runs jobs until it is told to stop.
 
     Other commands in this folder reach the same database with JOB_DATABASE_URL=embedded. Data is kept.
@@ -33,7 +34,7 @@ def dev(context: click.Context, queues: str | None, modules: tuple[str, ...]) ->
     os.environ["JOB_DATABASE_URL"] = EMBEDDED
     with _migrated():
         say("in another terminal: JOB_DATABASE_URL=embedded jobs-exec enqueue TYPE --org ORG --data JSON")
-        context.invoke(run, backend="table", modules=modules, queues=queues)
+        context.invoke(run, backend="table", modules=modules, queues=queues, as_json=as_json)
 
 
 @contextmanager
