@@ -239,6 +239,18 @@ async def test_drain_waits_for_an_org_at_its_share() -> None:
     assert (await probe.run(Mode.DRAIN)).counts.succeeded == 20
 
 
+async def test_drain_waits_for_a_job_that_was_claimed_while_the_last_one_was_written() -> None:
+    async def handler(ctx: JobContext, data: dict[str, Any]) -> None:
+        # Longer than the write of the job before, and than the claims that walk past the org at its share.
+        seen = len(probe.backend.claims)
+        while len(probe.backend.claims) < seen + 4:
+            await asyncio.sleep(0)
+
+    probe = Probe(job_type("work", handler), queues="default:2", org_max_share=0.5)
+    await probe.enqueue_each(6, org="only")
+    assert (await probe.run(Mode.DRAIN)).counts.succeeded == 6
+
+
 async def test_once_is_one_claim_of_every_queue() -> None:
     probe = Probe(
         job_type("work", nothing),

@@ -210,5 +210,7 @@ def _hint(lanes: tuple[Lane, ...]) -> None:
 
 
 async def _written(runner: Runner, settler: Settler[Attempt]) -> None:
-    await runner.idle.wait()
-    await settler.flushed()
+    """Nothing runs and nothing is unwritten, both at once: while the last job is written the next may be claimed."""
+    while not runner.idle.is_set() or settler.unsettled:
+        await runner.idle.wait()
+        await settler.flushed()
