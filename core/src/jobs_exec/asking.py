@@ -15,6 +15,7 @@ import pluggy
 from pydantic_settings import BaseSettings
 
 from jobs_exec.contracts.handler import JobType
+from jobs_exec.contracts.schedule import Schedule
 from jobs_exec.errors import JobsError, near_matches
 from jobs_exec.places import place_of, place_of_function, words_of
 
@@ -29,6 +30,7 @@ def _is_settings_class(item: object) -> bool:
 
 _ITEMS: dict[str, tuple[Callable[[object], bool], str]] = {
     "job_types": (lambda item: isinstance(item, JobType), "job types made by jobs_exec.job_type"),
+    "schedules": (lambda item: isinstance(item, Schedule), "schedules made by jobs_exec.schedule"),
     "middleware": (callable, "async functions (ctx, call_next)"),
     "observers": (callable, "functions (event)"),
 }

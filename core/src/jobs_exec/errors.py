@@ -134,6 +134,32 @@ class ConfigurationError(JobsError, ValueError):
         self.setting = setting
 
 
+class InvalidSchedule(JobsError, ValueError):
+    """A schedule breaks a rule; `field` names what. `position` is the character of a cron expression, from 1."""
+
+    def __init__(self, field: str, problem: str, position: int | None = None) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.position = position
+
+
+class ScheduleExists(JobsError, ValueError):
+    """A schedule of this name exists for this tenant."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"schedule {name} exists; remove it first, or choose another name")
+        self.name = name
+
+
+class ScheduleNotFound(JobsError, LookupError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        self.near = near_matches(name, known)
+        super().__init__(f"no schedule {name!r}.{_hint(self.near)} See `jobs-exec schedules list`")
+        self.name = name
+
+
 class UnknownBackend(ConfigurationError, LookupError):
     """The selected backend or store is not installed; the text lists what is, and how to get it."""
 

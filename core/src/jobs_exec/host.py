@@ -8,7 +8,7 @@ only; what else is wrong becomes a warning.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -76,6 +76,11 @@ class _PluginHost:
     policy: Policy
     hook: pluggy.HookRelay
     loader: SettingsLoader
+    backends: Callable[[str], QueueBackend]
+
+    def backend(self, name: str) -> QueueBackend:
+        """See `contracts.PluginHost.backend`."""
+        return self.backends(name)
 
     def settings(self, cls: type[S]) -> S:
         _check_names(cls)
@@ -118,7 +123,10 @@ class Assembly:
         self.settings = self.loader.load(CoreSettings)
         policy = PluginPolicy(self.settings.plugins_allow, self.settings.plugins_deny)
         self.plugins = Plugins(discover(policy))
-        self.plugin_host = _PluginHost(self.settings.policy(), self.plugins.manager.hook, self.loader)
+        self.plugin_host = _PluginHost(
+            self.settings.policy(), self.plugins.manager.hook, self.loader, self.other_backend
+        )
+        self._others: dict[str, QueueBackend] = {}
         self.module_problems: list[str] = []
 
     @property
@@ -154,6 +162,14 @@ class Assembly:
             warnings=(*self.problems, *warnings),
             loader=self.loader,
         )
+
+    def other_backend(self, name: str) -> QueueBackend:
+        """A backend that another one stands on, made once. Raises `UnknownBackend` and `PluginError`."""
+        if name not in self._others:
+            record, plugin = self._selected(BACKENDS, "queue_backend", name)
+            self.plugins.complete()
+            self._others[name] = self._backend(record, plugin)
+        return self._others[name]
 
     def answers(self, *, leave_out_broken: bool) -> Answers:
         """Asks every hook that needs no backend."""

@@ -21,9 +21,13 @@ from jobs_exec.contracts import (
     Operator,
     Promoted,
     PromoteRequest,
+    QueueBackend,
     Rescued,
     RescueRequest,
+    ScheduleBook,
     Settled,
+    Start,
+    StartRequest,
     SyncAttemptTransaction,
     TypeRecord,
 )
@@ -103,6 +107,20 @@ class CronBackend:
     def begin_attempt_sync(self, job: ClaimedJob) -> SyncAttemptTransaction:
         """Raises `CapabilityMissing`."""
         self._refuse(Capability.ATTEMPT_TRANSACTION, NOT_YET)
+
+    @property
+    def queue(self) -> QueueBackend:
+        """Raises `CapabilityMissing`."""
+        self._refuse(Capability.START, NOT_YET)
+
+    async def start(self, request: StartRequest) -> Start:
+        """Raises `CapabilityMissing`."""
+        self._refuse(Capability.START, NOT_YET)
+
+    @property
+    def schedules(self) -> ScheduleBook:
+        """Raises `CapabilityMissing`."""
+        self._refuse(Capability.SCHEDULES, NOT_YET)
 
     async def promote(self, request: PromoteRequest) -> Promoted:
         """Raises `CapabilityMissing`."""

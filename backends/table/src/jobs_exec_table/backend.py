@@ -20,12 +20,17 @@ from jobs_exec.contracts import (
     Policy,
     Promoted,
     PromoteRequest,
+    QueueBackend,
     Rescued,
     RescueRequest,
+    ScheduleBook,
     Settled,
+    Start,
+    StartRequest,
     SyncAttemptTransaction,
     TypeRecord,
 )
+from jobs_exec.errors import CapabilityMissing
 from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, Settlement
 from jobs_exec_table.attempts import Attempts
 from jobs_exec_table.claiming import Claiming
@@ -39,7 +44,12 @@ from jobs_exec_table.store import TableStore
 from jobs_exec_table.upkeep import Upkeep
 from jobs_exec_table.waking import Waking
 
-CAPABILITIES = frozenset(Capability) - {Capability.PUSH, Capability.ORG_LIMITS}
+CAPABILITIES = frozenset(Capability) - {
+    Capability.PUSH,
+    Capability.ORG_LIMITS,
+    Capability.START,
+    Capability.SCHEDULES,
+}
 
 
 class TableBackend:
@@ -134,6 +144,22 @@ class TableBackend:
     def begin_attempt_sync(self, job: ClaimedJob) -> SyncAttemptTransaction:
         """The same for a handler in a thread."""
         return self._attempts.begin_sync(job)
+
+    # --- jobs that are triggered, schedules --------------------------------------------------------------
+
+    @property
+    def queue(self) -> QueueBackend:
+        """Itself."""
+        return self
+
+    async def start(self, request: StartRequest) -> Start:
+        """Raises `CapabilityMissing`."""
+        raise CapabilityMissing(self.name, Capability.START)
+
+    @property
+    def schedules(self) -> ScheduleBook:
+        """Raises `CapabilityMissing`."""
+        raise CapabilityMissing(self.name, Capability.SCHEDULES)
 
     # --- upkeep ----------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What a plugin implements, and the values that cross that boundary.
 
-Each module is one concept: `handler`, `backend`, `store`, `operator`, `directory`, `observer`, `plugin`.
+Each module is one concept: `handler`, `backend`, `store`, `operator`, `directory`, `observer`,
+`schedule`, `plugin`.
 Plugin authors import from here; applications import from `jobs_exec`.
 """
 
@@ -19,6 +20,9 @@ from jobs_exec.contracts.backend import (
     Rescued,
     RescueRequest,
     Settled,
+    Start,
+    StartOutcome,
+    StartRequest,
     SyncAttemptTransaction,
 )
 from jobs_exec.contracts.directory import OrgDirectory, OrgStatus
@@ -58,6 +62,24 @@ from jobs_exec.contracts.operator import (
     TypeView,
 )
 from jobs_exec.contracts.plugin import PROJECT, HookSpecs, PluginHost, Policy, hookimpl, hookspec
+from jobs_exec.contracts.schedule import (
+    Audience,
+    CatchUp,
+    Due,
+    Fired,
+    FireOutcome,
+    Firing,
+    Overlap,
+    Schedule,
+    ScheduleBook,
+    ScheduleFilter,
+    ScheduleRecord,
+    ScheduleRef,
+    ScheduleState,
+    ScheduleView,
+    tick_key,
+    tick_text,
+)
 from jobs_exec.contracts.store import IdempotencyStore, Record, Reservation, ReserveAnswer, Reserved
 from jobs_exec.identity import digest
 
@@ -66,18 +88,24 @@ __all__ = [
     "PROJECT",
     "AttemptScope",
     "AttemptTransaction",
+    "Audience",
     "CallNext",
     "Cancel",
     "CancelOutcome",
     "Capability",
+    "CatchUp",
     "Claim",
     "ClaimKind",
     "ClaimRequest",
+    "Due",
     "Ended",
     "Event",
     "ExecutorChanged",
     "ExecutorRecord",
     "ExecutorView",
+    "FireOutcome",
+    "Fired",
+    "Firing",
     "Handler",
     "HookSpecs",
     "IdempotencyStore",
@@ -97,6 +125,7 @@ __all__ = [
     "OrgStatus",
     "OrgView",
     "Outcome",
+    "Overlap",
     "PluginHost",
     "Policy",
     "Position",
@@ -111,8 +140,18 @@ __all__ = [
     "ReserveAnswer",
     "Reserved",
     "Retry",
+    "Schedule",
+    "ScheduleBook",
+    "ScheduleFilter",
+    "ScheduleRecord",
+    "ScheduleRef",
+    "ScheduleState",
+    "ScheduleView",
     "Settled",
     "Snooze",
+    "Start",
+    "StartOutcome",
+    "StartRequest",
     "Success",
     "SyncAttemptTransaction",
     "TypeRecord",
@@ -120,4 +159,6 @@ __all__ = [
     "digest",
     "hookimpl",
     "hookspec",
+    "tick_key",
+    "tick_text",
 ]

@@ -22,8 +22,9 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from jobs_exec.contracts.operator import Operator, TypeRecord
+from jobs_exec.contracts.schedule import ScheduleBook, ScheduleRef
 from jobs_exec.contracts.store import IdempotencyStore
-from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, RunStatus, Settlement
+from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, RunRef, RunStatus, Settlement
 
 
 class Capability(StrEnum):
@@ -48,17 +49,25 @@ class Capability(StrEnum):
     """`operator` reads and cancels."""
     DEAD_LETTERS = "dead_letters"
     """Runs that did not succeed are kept and can be redriven."""
+    START = "start"
+    """A job can begin at once in the hands of whoever triggers it."""
+    SCHEDULES = "schedules"
+    """`schedules` keeps periodic jobs and fires them once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorRecord:
-    """An executor as it presents itself: a new `id` at every start, what it serves and for how long it may be silent."""
+    """An executor as it presents itself: a new `id` at every start, what it serves and for how long it may be silent.
+
+    `schedules` are those that its code defines; the others are orphaned unless somebody else carries them.
+    """
 
     id: UUID
     name: str
     lease: float
     queues: tuple[str, ...]
     types: tuple[TypeRecord, ...]
+    schedules: tuple[ScheduleRef, ...] = ()
 
 
 class ClaimKind(StrEnum):
@@ -125,6 +134,53 @@ class Claim:
     cursor: str = ""
     foreign: frozenset[str] = frozenset()
     suspects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """Asks to begin `job` at once for `executor`, or the live job of the same identity if it may begin."""
+
+    executor: UUID
+    job: NewJob
+
+
+class StartOutcome(StrEnum):
+    """What `start` did."""
+
+    STARTED = "started"
+    """`Start.job` is running, attempt counted: the new job, or one that was ready, due, held for want of an executor,
+    or scheduled and never attempted."""
+    SUCCEEDED = "succeeded"
+    """The work is done: `Start.run` is the run that counts. Nothing was written."""
+    RUNNING = "running"
+    """Somebody else has it now."""
+    WAITING = "waiting"
+    """It waits for its next attempt, `Start.wait` seconds; no attempt was spent."""
+    HELD = "held"
+    """Its org is suspended."""
+    DEAD = "dead"
+    """Its last run is dead, and was neither redriven nor purged."""
+    NO_LEASE = "no_lease"
+    """The executor's lease has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The answer to a `StartRequest`, about the job `job_id`.
+
+    `attempts` of `max_attempts` are spent, the one that was started among them. `conflict` is set when the same key
+    came with another payload: the job that counts has its own. `reason` says why it waits, is held or is dead.
+    """
+
+    outcome: StartOutcome
+    job_id: UUID
+    job: ClaimedJob | None = None
+    run: RunRef | None = None
+    wait: float = 0.0
+    attempts: int = 0
+    max_attempts: int = 0
+    conflict: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +361,25 @@ class QueueBackend(Protocol):
 
     def begin_attempt_sync(self, job: ClaimedJob) -> SyncAttemptTransaction:
         """The same for a handler in a thread."""
+
+    # --- jobs that are triggered -----------------------------------------------------------------------
+
+    @property
+    def queue(self) -> QueueBackend:
+        """Where triggered jobs run and are retried: itself, or the backend it stands on. Raises `ConfigurationError`."""
+
+    async def start(self, request: StartRequest) -> Start:
+        """Makes one job running for `executor`, or says why not; one transaction, one lock with `enqueue`.
+
+        Of many callers with one identity exactly one gets it. A row of that identity that somebody has locked counts
+        as running. Raises `CapabilityMissing` without ``start``.
+        """
+
+    # --- schedules -------------------------------------------------------------------------------------
+
+    @property
+    def schedules(self) -> ScheduleBook:
+        """Where periodic jobs are kept. Raises `CapabilityMissing` without ``schedules``."""
 
     # --- upkeep ----------------------------------------------------------------------------------------
 

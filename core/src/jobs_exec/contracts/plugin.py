@@ -19,6 +19,7 @@ from jobs_exec.contracts.backend import QueueBackend
 from jobs_exec.contracts.directory import OrgDirectory
 from jobs_exec.contracts.handler import JobType, Middleware
 from jobs_exec.contracts.observer import Observer
+from jobs_exec.contracts.schedule import Schedule
 from jobs_exec.contracts.store import IdempotencyStore
 
 PROJECT = "jobs_exec"
@@ -62,6 +63,12 @@ class PluginHost(Protocol):
         """An instance of a pydantic-settings class, read from the command line's overrides, the environment,
         ``.env`` and ``[tool.jobs-exec]``. Raises `ConfigurationError` naming the setting."""
 
+    def backend(self, name: str) -> QueueBackend:
+        """The installed backend of that entry-point name, for one that stands on another's queue; made once.
+
+        Raises `UnknownBackend` when it is not installed and `PluginError` when it is broken.
+        """
+
 
 class HookSpecs(Protocol):
     """The core's hooks. All are called once, synchronously; none is called per job."""
@@ -69,6 +76,10 @@ class HookSpecs(Protocol):
     @hookspec
     def job_types(self, host: PluginHost) -> Sequence[JobType]:
         """The job types of this plugin, made with `jobs_exec.job_type`."""
+
+    @hookspec
+    def schedules(self, host: PluginHost) -> Sequence[Schedule]:
+        """The schedules of this plugin, made with `jobs_exec.schedule`."""
 
     @hookspec(firstresult=True)
     def queue_backend(self, host: PluginHost) -> QueueBackend | None:

@@ -18,13 +18,17 @@ from jobs_exec.contracts.backend import (
     ExecutorRecord,
     Promoted,
     PromoteRequest,
+    QueueBackend,
     Rescued,
     RescueRequest,
     Settled,
+    Start,
+    StartRequest,
     SyncAttemptTransaction,
 )
 from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.contracts.plugin import Policy
+from jobs_exec.contracts.schedule import ScheduleBook
 from jobs_exec.errors import CapabilityMissing
 from jobs_exec.identity import Identity
 from jobs_exec.job import AttemptRef, ClaimedJob, JobState, NewJob, Receipt, ReceiptOutcome, Settlement
@@ -164,6 +168,22 @@ class MemoryBackend:
     def begin_attempt_sync(self, job: ClaimedJob) -> SyncAttemptTransaction:
         """Raises `CapabilityMissing`."""
         self._refuse(Capability.ATTEMPT_TRANSACTION)
+
+    # --- jobs that are triggered, schedules --------------------------------------------------------------
+
+    @property
+    def queue(self) -> QueueBackend:
+        """Itself."""
+        return self
+
+    async def start(self, request: StartRequest) -> Start:
+        """Raises `CapabilityMissing`."""
+        self._refuse(Capability.START)
+
+    @property
+    def schedules(self) -> ScheduleBook:
+        """Raises `CapabilityMissing`."""
+        self._refuse(Capability.SCHEDULES)
 
     # --- upkeep ----------------------------------------------------------------------------------------
 
