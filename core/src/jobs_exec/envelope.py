@@ -121,6 +121,17 @@ def _time_from_json(name: str, value: object) -> datetime | None:
         raise InvalidJob(name, f"{value[:64]!r} is not an ISO 8601 time, such as 2030-01-31T08:00:00Z") from None
 
 
+def time_of_tick(value: object) -> datetime:
+    """The time a call is for, cut to whole seconds: a datetime or ISO 8601 text with an offset, or ``@`` and Unix seconds."""
+    if isinstance(value, str) and re.fullmatch(r"@[0-9]{1,11}", value):
+        return datetime.fromtimestamp(int(value[1:]), UTC)
+    time = value if isinstance(value, datetime) else _time_from_json("tick", value)
+    if time is None:
+        raise InvalidJob("tick", "is missing; pass the time the call is for, such as 2030-01-31T08:00:00Z")
+    _check_time("tick", time)
+    return time.astimezone(UTC).replace(microsecond=0)
+
+
 def check_org(org_id: object) -> str:
     """Returns `org_id` if it is 1–255 characters, without control characters or surrounding white space."""
     if org_id is None:

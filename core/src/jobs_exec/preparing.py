@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from jobs_exec.contracts.backend import Capability
 from jobs_exec.contracts.handler import JobTable
 from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.contracts.plugin import Policy
+from jobs_exec.contracts.schedule import tick_text
 from jobs_exec.envelope import Envelope
 from jobs_exec.errors import CapabilityMissing, InvalidJob, UnknownJobType
 from jobs_exec.identity import Identity, digest, new_job_id, payload_digest, run_hash
@@ -45,13 +47,21 @@ def prepare(
     policy: Policy,
     *,
     allow_unregistered: bool = False,
+    tick: datetime | None = None,
 ) -> NewJob:
-    """The job to insert. Raises `InvalidJob` (also `UnknownJobType`, `PayloadTooLarge`) naming the field."""
+    """The job to insert. Raises `InvalidJob` (also `UnknownJobType`, `PayloadTooLarge`) naming the field.
+
+    With `tick` the identity is that time and the key, or else the payload.
+    """
     facts = _facts(envelope.type, table, known, allow_unregistered)
     payload = facts.payload.encode(envelope.data, policy.max_payload_bytes)
     job_id = new_job_id()
-    mode = Identity.KEY if envelope.key is not None else facts.identity
-    identity = _identity(mode, envelope, payload.canonical, job_id)
+    of_payload = payload_digest(payload.canonical)
+    if tick is not None:
+        mode, identity = Identity.KEY, _at_tick(tick, envelope.key, of_payload)
+    else:
+        mode = Identity.KEY if envelope.key is not None else facts.identity
+        identity = _identity(mode, envelope, payload.canonical, job_id)
     full_hash = run_hash(envelope.org_id, envelope.type, mode, identity)
     return NewJob(
         id=job_id,
@@ -62,7 +72,7 @@ def prepare(
         identity=mode,
         run_hash=full_hash,
         digest=digest(full_hash),
-        payload_digest=payload_digest(payload.canonical),
+        payload_digest=of_payload,
         max_attempts=envelope.max_attempts or facts.max_attempts or policy.max_attempts,
         priority=envelope.priority,
         run_at=envelope.run_at,
@@ -78,6 +88,11 @@ def require(backend: str, capabilities: frozenset[Capability], envelope: Envelop
         raise CapabilityMissing(backend, Capability.DELAY, "enqueue without run_at and delay")
     if Capability.PRIORITY not in capabilities and envelope.priority != 5:
         raise CapabilityMissing(backend, Capability.PRIORITY, "enqueue without priority")
+
+
+def _at_tick(tick: datetime, key: str | None, payload: UUID) -> bytes:
+    """Two ways to write one time are one tick; the prefix keeps it apart from keys of callers."""
+    return f"tick:{tick_text(tick)}:{payload.hex if key is None else key}".encode()
 
 
 def _identity(mode: Identity, envelope: Envelope, canonical: bytes, job_id: UUID) -> bytes:

@@ -72,6 +72,7 @@ class Accounts:
 
     def _lost(self, attempt: Attempt) -> None:
         self.tally.lost += 1
+        attempt.lost = True
         attempt.member.settled(attempt)
         if attempt.settled is not None:
             attempt.settled.set()

@@ -18,6 +18,7 @@ from jobs_exec.executor.context import Services
 from jobs_exec.executor.deadlines import Deadlines
 from jobs_exec.executor.draining import Draining
 from jobs_exec.executor.gate import Gate
+from jobs_exec.executor.handing import Hand
 from jobs_exec.executor.heartbeat import LeaseRules
 from jobs_exec.executor.intake import Intake
 from jobs_exec.executor.membership import Listener, Member, Membership
@@ -62,6 +63,7 @@ class Roles:
 
     lanes: tuple[Lane, ...]
     claimers: tuple[Claimer, ...]
+    hand: Hand
     membership: Membership
     runner: Runner
     settler: Settler[Attempt]
@@ -85,6 +87,7 @@ class Roles:
 
     def close(self) -> None:
         """Lets go of handlers and threads that are left."""
+        self.hand.close()
         self.runner.close()
         self.overdue.close()
         self.threads.close()
@@ -125,6 +128,7 @@ def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: O
     return Roles(
         lanes=lanes,
         claimers=tuple(Claimer(host.backend, lane, intake, gate, rules) for lane in lanes),
+        hand=Hand(host.backend, {lane.queue: lane for lane in lanes}, intake),
         membership=membership,
         runner=runner,
         settler=settler,

@@ -141,6 +141,8 @@ class Attempt:
     """Its end is decided; nothing its handler still does counts."""
     reserved: bool = False
     """It owns a reservation at a store that is not the backend's ledger."""
+    lost: bool = False
+    """Somebody else had it when its end was to be written."""
     settled: asyncio.Event | None = None
     """Set when nothing is left to be written; only for those somebody waits for."""
     settlement: Settlement = field(init=False)

@@ -16,36 +16,43 @@ The engine's own cost is 19 µs for a no-op async job of 200 bytes, 8 of them th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 from jobs_exec.contracts.backend import Capability
 from jobs_exec.contracts.observer import ExecutorChanged
-from jobs_exec.errors import CapabilityMissing
+from jobs_exec.errors import BackendUnavailable, CapabilityMissing
 from jobs_exec.executor.assembling import Roles, assemble
 from jobs_exec.executor.attempt import Attempt, Stop
 from jobs_exec.executor.claiming import Claimer
-from jobs_exec.executor.containing import contained
+from jobs_exec.executor.handing import Ending
 from jobs_exec.executor.membership import Member
 from jobs_exec.executor.observing import Observing
 from jobs_exec.executor.outage import describe
 from jobs_exec.executor.planning import serves
+from jobs_exec.executor.resources import opened
 from jobs_exec.executor.shutdown import Shutdown, within
 from jobs_exec.executor.threads import Threads
 from jobs_exec.executor.values import ExitReport, Mode, OnProgress, Progress, State, Tally
 from jobs_exec.host import Host
+from jobs_exec.job import NewJob
 
 log = logging.getLogger(__name__)
+
+_RUNS_ONCE = "an executor runs once; make a new one"
+_CLAIMING = 0.8
+"""The part of a budget in which jobs are claimed; the rest is left for those that run."""
 
 
 class Executor:
     """One executor of `host`. `run` once; `drain` and `abort` are the first and the second signal.
 
-    `name` is for people (default: host name and process id); `on_progress` is called after every write.
+    `name` is for people (default: host name and process id); `on_progress` is called after every write. After four
+    fifths of `budget` seconds nothing is claimed any more, and what still runs at its end is cancelled and given back.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Executor:
         mode: Mode = Mode.FOREVER,
         name: str | None = None,
         on_progress: OnProgress | None = None,
+        budget: float | None = None,
     ) -> None:
         if Capability.CLAIM not in host.backend.capabilities:
             raise CapabilityMissing(host.backend.name, Capability.CLAIM, "its jobs arrive through `trigger`")
@@ -65,7 +73,11 @@ class Executor:
         self._tally = Tally()
         self._observing = Observing(host.observers)
         self._problem: str | None = None
-        self._shutdown = Shutdown(host.settings.shutdown_grace)
+        self._budget = budget
+        self._shutdown = Shutdown(_grace(host.settings.shutdown_grace, budget))
+        self._roles: Roles | None = None
+        self.ready = asyncio.Event()
+        """It has joined and works."""
         self.state = State.NEW
 
     @property
@@ -81,29 +93,43 @@ class Executor:
         """Cancels what runs at once and gives it back."""
         self._shutdown.hurry()
 
-    async def run(self) -> ExitReport:
-        """Runs until the mode's end, `drain` or `abort`.
+    @property
+    def accepts(self) -> bool:
+        """True while jobs that are handed over are started."""
+        roles = self._roles
+        return roles is not None and self.state is State.RUNNING and roles.membership.current.may_claim
 
-        Raises what the backend raises when it cannot be opened or joined (`BackendUnavailable`, `SchemaMismatch`);
-        outages later are waited out.
-        """
+    async def run(self) -> ExitReport:
+        """`work` on resources of its own; raises `BackendUnavailable` or `SchemaMismatch` when they cannot be opened."""
         if self.state is not State.NEW:
-            raise RuntimeError("an executor runs once; make a new one")
-        host = self._host
-        async with AsyncExitStack() as resources:
-            for opened in (host.backend, *(() if host.ledger_is_store else (host.store,))):
-                await opened.open()
-                resources.push_async_callback(opened.close)
-            resources.enter_context(contained(asyncio.get_running_loop()))
-            for lifespan in host.lifespans:
-                await resources.enter_async_context(lifespan)
-            roles = assemble(host, self._name, self._tally, self._observing, self)
-            try:
+            raise RuntimeError(_RUNS_ONCE)
+        async with opened(self._host):
+            return await self.work()
+
+    async def work(self) -> ExitReport:
+        """Works until the mode's end, `drain` or `abort`, on resources that are open (`resources.opened`).
+
+        Raises what the backend raises when it cannot be joined; outages later are waited out.
+        """
+        if self._roles is not None:
+            raise RuntimeError(_RUNS_ONCE)
+        self._roles = roles = assemble(self._host, self._name, self._tally, self._observing, self)
+        try:
+            with self._within_budget():
                 await self._work(roles)
-            finally:
-                roles.close()
+        finally:
+            roles.close()
         self._turn(State.STOPPED, roles.membership.current.id)
         return ExitReport(1 if self._problem else 0, self.progress, self._problem, roles.upkeep.held_types)
+
+    async def hand(self, job: NewJob) -> Ending:
+        """Runs one job that somebody brings (`Mode.HANDED`); returns when its end is written.
+
+        Raises `BackendUnavailable` when it cannot be started, which may be tried again.
+        """
+        if self._roles is None:
+            raise BackendUnavailable(self._host.backend.name, "this executor has not started yet; call again")
+        return await self._roles.hand.run(job)
 
     # --- what the roles ask and tell ------------------------------------------------------------------
 
@@ -160,11 +186,13 @@ class Executor:
         self._turn(State.RUNNING, roles.membership.current.id, serves(roles.lanes))
         if self._mode is not Mode.FOREVER:
             await roles.upkeep.bounded()
+        self.ready.set()
 
     async def _serve(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:
         settling = tasks.create_task(roles.settler.run(), name="settle")
         background = [tasks.create_task(run, name=name) for name, run in roles.background()]
-        claims = [tasks.create_task(self._claims(each), name="claim") for each in roles.claimers]
+        claimers = () if self._mode is Mode.HANDED else roles.claimers
+        claims = [tasks.create_task(self._claims(each), name="claim") for each in claimers]
         await self._until_the_end(roles, claims)
         await self._wind_down(roles, claims)
         for task in (*background, *([] if settling.done() else [settling])):
@@ -182,7 +210,7 @@ class Executor:
     async def _until_the_end(self, roles: Roles, claims: Sequence[asyncio.Task[None]]) -> None:
         """Until the mode's own end, or until the executor is asked to end."""
         match self._mode:
-            case Mode.FOREVER:
+            case Mode.FOREVER | Mode.HANDED:
                 await self._shutdown.asked.wait()
             case Mode.DRAIN:
                 await self._shutdown.unless_asked(roles.draining.done)
@@ -213,6 +241,17 @@ class Executor:
         # Those that do not end are given up one patience later; a transaction may still be committing then.
         await within(3 * roles.patience + 1, _idle(roles))
 
+    @contextlib.contextmanager
+    def _within_budget(self) -> Iterator[None]:
+        if self._budget is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(self._budget * _CLAIMING, self._shutdown.ask)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _turn(self, state: State, executor: UUID, more: Mapping[str, str] | None = None) -> None:
         self.state = state
         word = "started" if state is State.RUNNING else state.value
@@ -222,6 +261,10 @@ class Executor:
     def _emit(self, executor: UUID, word: str) -> None:
         if self._observing:
             self._observing.emit(ExecutorChanged(executor, word))
+
+
+def _grace(grace: float, budget: float | None) -> float:
+    return grace if budget is None else min(grace, budget * (1 - _CLAIMING))
 
 
 def _fields(executor: UUID) -> dict[str, str]:
@@ -238,6 +281,7 @@ async def _idle(roles: Roles) -> None:
 
 
 async def _quiet(roles: Roles, claims: Sequence[asyncio.Task[None]]) -> None:
-    """No claim is under way and nothing runs."""
+    """No claim and no start is under way, and nothing runs."""
     await _ended(claims)
+    await roles.hand.begun()
     await roles.runner.idle.wait()

@@ -43,6 +43,11 @@ class Intake:
         self._ending = ending
 
     @property
+    def ending(self) -> bool:
+        """True when nothing is started any more."""
+        return self._ending()
+
+    @property
     def member(self) -> Member:
         """The identity to claim with."""
         return self._membership.current

@@ -19,6 +19,8 @@ class Mode(StrEnum):
     """When claims answer empty in all queues, nothing runs and nothing is due."""
     ONCE = "once"
     """After one claim round in every queue."""
+    HANDED = "handed"
+    """Never: it claims nothing and runs the jobs that are handed to it."""
 
 
 class State(StrEnum):

@@ -1,0 +1,101 @@
+"""Handing over: jobs that somebody brings and waits for, instead of a claim.
+
+::
+
+    run(job) -> backend.start -+-> (started) admit -> screen -> handler -> settle -> Ending
+                               +-> (done, running, waiting, held, dead) Ending without an attempt
+
+From `start` on the job is on the executor's way like any other: screening, middleware, timeout, settle buffer and
+observers are the same. What a caller does meanwhile, also going away, changes nothing about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jobs_exec.contracts.backend import QueueBackend, Start, StartOutcome, StartRequest
+from jobs_exec.errors import BackendUnavailable
+from jobs_exec.executor.attempt import Attempt, Lane
+from jobs_exec.executor.intake import Intake
+from jobs_exec.job import NewJob, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What came of a job that was handed over.
+
+    `settlement` says how its attempt ended, None when none was started (then `start` says why). `lost`: the attempt
+    was taken over by somebody else before its end could be written, and `settlement` was not.
+    """
+
+    start: Start
+    settlement: Settlement | None = None
+    lost: bool = False
+
+
+class Hand:
+    """Starts jobs that are brought to it."""
+
+    def __init__(self, backend: QueueBackend, lanes: Mapping[str, Lane], intake: Intake) -> None:
+        self._backend = backend
+        self._lanes = lanes
+        self._intake = intake
+        self._under_way: set[asyncio.Task[Ending]] = set()
+        self._starting: set[asyncio.Task[tuple[Start, Attempt | None]]] = set()
+
+    async def run(self, job: NewJob) -> Ending:
+        """Returns when its end is written. Raises `BackendUnavailable` when it could not be started."""
+        # A caller that is cancelled must not leave a job behind that was started and that nobody knows of.
+        task = asyncio.create_task(self._run(job), name="handed")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise BackendUnavailable(self._backend.name, "this executor has ended; call again") from None
+            raise
+
+    async def begun(self) -> None:
+        """Returns when no start is under way."""
+        while self._starting:
+            await asyncio.wait(self._starting)
+
+    def close(self) -> None:
+        """The executor has left: whoever still waits is told so."""
+        for task in self._under_way:
+            task.cancel()
+
+    async def _run(self, job: NewJob) -> Ending:
+        starting = asyncio.create_task(self._start(job), name="start")
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+        start, attempt = await starting
+        if attempt is None or attempt.settled is None:
+            return Ending(start)
+        await attempt.settled.wait()
+        return Ending(start, attempt.settlement, attempt.lost)
+
+    async def _start(self, job: NewJob) -> tuple[Start, Attempt | None]:
+        member = self._intake.member
+        if self._intake.ending or not member.may_claim:
+            raise BackendUnavailable(self._backend.name, "this executor has no lease at the moment; call again")
+        try:
+            with member.claiming():
+                start = await self._backend.start(StartRequest(member.id, job))
+                attempt = None if start.job is None else self._intake.admit(start.job, self._lane_of(job), member)
+        except Exception:
+            await self._intake.failed(member)
+            raise
+        if start.outcome is StartOutcome.NO_LEASE:
+            raise BackendUnavailable(self._backend.name, "this executor's lease has ended; call again")
+        if attempt is not None:
+            attempt.settled = asyncio.Event()
+            await self._intake.begin([attempt])
+        return start, attempt
+
+    def _lane_of(self, job: NewJob) -> Lane:
+        """A job that waited may have moved to another queue; its slot is counted where its type belongs."""
+        return self._lanes[job.queue]
