@@ -29,7 +29,7 @@ from jobs_exec.identity import Identity
 from jobs_exec.job import NewJob, Receipt
 from jobs_exec.preparing import prepare
 
-__all__ = ["Call", "Ending", "Inline", "call_from_json"]
+__all__ = ["Call", "Ending", "ExitReport", "Host", "Inline", "build_host", "call_from_json"]
 
 
 _NOTHING: Mapping[str, TypeRecord] = MappingProxyType({})
@@ -55,9 +55,11 @@ def call_from_json(value: object) -> Call:
 class Inline:
     """Jobs handed over, one executor for all of them; made by `Inline.open`, safe to share between tasks of one loop."""
 
-    def __init__(self, host: Host, executor: Executor) -> None:
+    def __init__(self, host: Host, executor: Executor, working: asyncio.Task[ExitReport]) -> None:
         self._host = host
         self._executor = executor
+        self._working = working
+        self._drains: dict[Executor, asyncio.Task[ExitReport]] = {}
 
     @classmethod
     @asynccontextmanager
@@ -78,12 +80,12 @@ class Inline:
         async with opened(host):
             executor = Executor(_with_slots(host, slots), mode=Mode.HANDED, name=name)
             working = asyncio.create_task(executor.work(), name="inline")
+            made = cls(host, executor, working)
             try:
                 await _until_ready(executor, working)
-                yield cls(host, executor)
+                yield made
             finally:
-                executor.drain()
-                await working
+                await made._end()
 
     @property
     def host(self) -> Host:
@@ -105,6 +107,15 @@ class Inline:
         """True while it holds its lease and is not ending."""
         return self._executor.accepts
 
+    async def ended(self) -> ExitReport:
+        """Returns when it works no more: by itself (`ExitReport.problem` says why), after `abort`, or after the block."""
+        return await asyncio.shield(self._working)
+
+    def abort(self) -> None:
+        """Cancels what runs at once and gives it back; starts nothing more."""
+        for each in (self._executor, *self._drains):
+            each.abort()
+
     async def trigger(self, call: Call) -> Ending:
         """Runs one job here and now, or says why not; returns when its end is written.
 
@@ -120,8 +131,22 @@ class Inline:
         return receipt
 
     async def drain(self, budget: float) -> ExitReport:
-        """Claims and runs what is due for `budget` seconds at most, beside what is handed over."""
-        return await Executor(self._host, mode=Mode.DRAIN, budget=budget).work()
+        """Claims and runs what is due for `budget` seconds at most, beside what is handed over.
+
+        A caller that is cancelled changes nothing about it; it ends with the block at the latest.
+        """
+        executor = Executor(self._host, mode=Mode.DRAIN, budget=budget)
+        self._drains[executor] = working = asyncio.create_task(executor.work(), name="inline drain")
+        working.add_done_callback(lambda _: self._drains.pop(executor))
+        return await asyncio.shield(working)
+
+    async def _end(self) -> None:
+        """Everything that works here ends, each within the grace, before what it stands on is closed."""
+        tasks = [self._working, *self._drains.values()]
+        for each in (self._executor, *self._drains):
+            each.drain()
+        await asyncio.wait(tasks)
+        await self._working
 
     def _prepared(self, call: Call, known: Mapping[str, TypeRecord] = _NOTHING) -> NewJob:
         job = prepare(call.envelope, self._host.job_types, known, self._host.policy, tick=call.tick)
