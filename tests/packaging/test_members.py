@@ -15,7 +15,7 @@ from workspace import ROOT, Member, group_requirements, members
 import jobs_exec
 
 MEMBERS = pytest.mark.parametrize("member", members(), ids=lambda member: member.name)
-PUBLIC = {"contracts", "job", "errors"}
+PUBLIC = {"contracts", "inline", "job", "errors"}
 """What a plugin may import of the core, beside the package itself."""
 
 

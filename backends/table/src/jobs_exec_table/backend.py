@@ -40,6 +40,7 @@ from jobs_exec_table.membership import Membership
 from jobs_exec_table.operating import TableOperator
 from jobs_exec_table.settings import TableSettings
 from jobs_exec_table.settling import Settling
+from jobs_exec_table.starting import Starting
 from jobs_exec_table.store import TableStore
 from jobs_exec_table.upkeep import Upkeep
 from jobs_exec_table.waking import Waking
@@ -47,7 +48,6 @@ from jobs_exec_table.waking import Waking
 CAPABILITIES = frozenset(Capability) - {
     Capability.PUSH,
     Capability.ORG_LIMITS,
-    Capability.START,
     Capability.SCHEDULES,
 }
 
@@ -65,6 +65,7 @@ class TableBackend:
         self._enqueueing = Enqueueing(self.connections)
         self._membership = Membership(self.connections)
         self._claiming = Claiming(self.connections, policy)
+        self._starting = Starting(self.connections, policy)
         self._settling = Settling(self.connections, policy)
         self._attempts = Attempts(
             self.connections, policy.lease, self._settling.settle_on, self._settling.settle_on_sync
@@ -153,8 +154,8 @@ class TableBackend:
         return self
 
     async def start(self, request: StartRequest) -> Start:
-        """Raises `CapabilityMissing`."""
-        raise CapabilityMissing(self.name, Capability.START)
+        """Makes one job running for the executor, or says why not."""
+        return await self._starting.start(request)
 
     @property
     def schedules(self) -> ScheduleBook:

@@ -111,7 +111,7 @@ def _read(rows: list[TupleRow], request: ClaimRequest) -> Claim:
     for row in rows:
         match row[0]:
             case "job":
-                jobs.append(_job(row))
+                jobs.append(claimed_job(row))
             case "ended":
                 ended.append(_ended(row))
             case _:
@@ -120,7 +120,8 @@ def _read(rows: list[TupleRow], request: ClaimRequest) -> Claim:
     return Claim(tuple(jobs), tuple(ended), position, cursor, frozenset(json.loads(foreign)), suspects)
 
 
-def _job(row: TupleRow) -> ClaimedJob:
+def claimed_job(row: TupleRow) -> ClaimedJob:
+    """The job of a row of the kind ``job`` (`claim_row_v1`)."""
     (_, job_id, org_id, type_name, queue, payload, attempt, max_attempts, token, priority, created_at, age) = row[:12]
     return ClaimedJob(
         job_id,

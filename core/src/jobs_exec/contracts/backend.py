@@ -159,21 +159,23 @@ class StartOutcome(StrEnum):
     HELD = "held"
     """Its org is suspended."""
     DEAD = "dead"
-    """Its last run is dead, and was neither redriven nor purged."""
+    """Its last run is dead, and was neither redriven nor purged. Nothing was written."""
+    EXPIRED = "expired"
+    """It came after its `expires_at`, and has ended so."""
     NO_LEASE = "no_lease"
     """The executor's lease has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The answer to a `StartRequest`, about the job `job_id`.
+    """The answer to a `StartRequest`, about the job `job_id`: the one that counts, None while it cannot be seen.
 
     `attempts` of `max_attempts` are spent, the one that was started among them. `conflict` is set when the same key
     came with another payload: the job that counts has its own. `reason` says why it waits, is held or is dead.
     """
 
     outcome: StartOutcome
-    job_id: UUID
+    job_id: UUID | None
     job: ClaimedJob | None = None
     run: RunRef | None = None
     wait: float = 0.0

@@ -32,7 +32,7 @@ from jobs_exec.contracts.schedule import ScheduleBook
 from jobs_exec.errors import CapabilityMissing
 from jobs_exec.identity import Identity
 from jobs_exec.job import AttemptRef, ClaimedJob, JobState, NewJob, Receipt, ReceiptOutcome, Settlement
-from jobs_exec.memory import claiming, settling, upkeep
+from jobs_exec.memory import claiming, settling, starting, upkeep
 from jobs_exec.memory.operator import MemoryOperator
 from jobs_exec.memory.store import MemoryStore
 from jobs_exec.memory.tables import Executor, Key, Row, Tables
@@ -47,6 +47,7 @@ class MemoryBackend:
     capabilities = frozenset(
         {
             Capability.CLAIM,
+            Capability.START,
             Capability.DELAY,
             Capability.PRIORITY,
             Capability.ORG_FAIRNESS,
@@ -177,8 +178,8 @@ class MemoryBackend:
         return self
 
     async def start(self, request: StartRequest) -> Start:
-        """Raises `CapabilityMissing`."""
-        self._refuse(Capability.START)
+        """Makes one job running for the executor, or says why not."""
+        return starting.start(self.tables, request, self._enqueue)
 
     @property
     def schedules(self) -> ScheduleBook:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from jobs_exec.contracts.backend import Claim, ClaimKind, ClaimRequest, Ended, Position
 from jobs_exec.identity import Identity
@@ -95,7 +96,7 @@ def claim(tables: Tables, request: ClaimRequest) -> Claim:
             walk.stopped_short = True
             break
         walk.taken.append(row)
-    jobs = tuple(_start(row, request, walk.now) for row in walk.taken)
+    jobs = tuple(begin(row, request.executor, walk.now) for row in walk.taken)
     more = walk.stopped_short or bool(walk.foreign)
     return Claim(
         jobs=jobs,
@@ -111,8 +112,9 @@ def _has_suspects(tables: Tables, queue: str) -> bool:
     return any(r.suspect and r.state is JobState.READY and r.queue == queue for r in tables.queue.values())
 
 
-def _start(row: Row, request: ClaimRequest, now: datetime) -> ClaimedJob:
-    row.state, row.executor, row.started_at = JobState.RUNNING, request.executor, now
+def begin(row: Row, executor: UUID, now: datetime) -> ClaimedJob:
+    """Makes it running: attempt counted, new token."""
+    row.state, row.executor, row.started_at = JobState.RUNNING, executor, now
     row.attempts += 1
     row.token += 1
     job = row.job

@@ -13,6 +13,7 @@ from jobs_exec.testing.backend_cases.enqueueing import EnqueueCases
 from jobs_exec.testing.backend_cases.leases import LeaseCases
 from jobs_exec.testing.backend_cases.people import OperatorCases
 from jobs_exec.testing.backend_cases.settling import SettleCases
+from jobs_exec.testing.backend_cases.starting import StartingCases
 from jobs_exec.testing.backend_cases.upkeep import UpkeepCases
 
 
@@ -22,6 +23,7 @@ class QueueBackendContract(
     SettleCases,
     AttemptCases,
     LeaseCases,
+    StartingCases,
     UpkeepCases,
     OperatorCases,
 ):
