@@ -22,6 +22,8 @@ from jobs_exec.contracts import (
     Promoted,
     PromoteRequest,
     Settled,
+    Start,
+    StartRequest,
 )
 from jobs_exec.errors import BackendUnavailable
 from jobs_exec.executor import Executor, ExitReport, Mode, Progress
@@ -43,6 +45,7 @@ class Backend(MemoryBackend):
         super().__init__(policy, tables)
         self.connected = True
         self.lose_next_claim = False
+        self.lose_next_start = False
         self.cut_by_loss = False
         self.refused = 0
         self.claims: list[ClaimRequest] = []
@@ -84,6 +87,14 @@ class Backend(MemoryBackend):
             self.connected = not self.cut_by_loss
             raise BackendUnavailable("memory", "the reply was lost")
         return claim
+
+    async def start(self, request: StartRequest) -> Start:
+        self._reach("start")
+        start = await super().start(request)
+        if self.lose_next_start:
+            self.lose_next_start = False
+            raise BackendUnavailable("memory", "the reply was lost")
+        return start
 
     async def settle(self, batch: Sequence[Settlement]) -> Settled:
         self._reach("settle")

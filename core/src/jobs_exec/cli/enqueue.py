@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from jobs_exec.cli.bulk import BulkOptions, enqueue_file
+from jobs_exec.cli.durations import duration
 from jobs_exec.cli.errors import NEGATIVE
 from jobs_exec.cli.output import emit_json, json_option, say
 from jobs_exec.cli.session import Overrides, client_host, host_options, on_host, say_what_is_kept
@@ -59,30 +60,19 @@ class EnqueueRequest:
         return envelope_from_json(fields)
 
 
-def _duration(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    from jobs_exec.settings import parse_duration
-
-    try:
-        return float(str(parse_duration(value)))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command()
 @click.argument("type", required=False)
 @click.option("--org", metavar="ORG", help="The tenant the job belongs to.")
 @click.option("--data", metavar="JSON|@FILE|-", default="{}", help="Payload: a JSON object, a file, or - for stdin.")
 @click.option("--key", metavar="KEY", help="Tells pieces of work apart instead of the payload.")
 @click.option("--at", metavar="TIME", help="Not before this time, such as 2030-01-31T08:00:00Z.")
-@click.option("--in", "delay", metavar="DURATION", callback=_duration, help="Not before, from now: 90s, 45m, 12h, 30d.")
+@click.option("--in", "delay", metavar="DURATION", callback=duration, help="Not before, from now: 90s, 45m, 12h, 30d.")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 first, 9 last, inside the org only.  [default: 5]")
 @click.option("--max-attempts", type=click.IntRange(1, 1000), help="Attempts before the job is dead.")
 @click.option("--expires-at", metavar="TIME", help="Never start it after this time.")
 @click.option("--allow-unregistered", is_flag=True, help="Accept a type that nobody has registered yet.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exits 1 unless it succeeded.")
-@click.option("--timeout", metavar="DURATION", callback=_duration, help="Longest wait of --wait.")
+@click.option("--timeout", metavar="DURATION", callback=duration, help="Longest wait of --wait.")
 @click.option("--from", "source", type=click.File("rb"), metavar="FILE|-", help="Envelopes, one JSON object a line.")
 @click.option("--chunk", type=click.IntRange(1, 100_000), help="With --from: a transaction for each so many lines.")
 @click.option("--resume-from", type=click.IntRange(1), default=1, metavar="LINE", help="With --from: the first line.")

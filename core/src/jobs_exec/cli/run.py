@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs_exec.cli.durations import duration
 from jobs_exec.cli.liveness import liveness
 from jobs_exec.cli.output import emit_json, json_option, say
 from jobs_exec.cli.progress import figures
@@ -29,16 +30,23 @@ LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How the executor runs; `liveness` is a port, an address or a file."""
+    """How the executor runs; `liveness` is a port, an address or a file, `budget` seconds."""
 
     mode: Mode
     name: str | None
     liveness: str | None
+    budget: float | None = None
 
 
 @click.command()
 @click.option("--queues", metavar="LIST", help="Queues with their concurrency, such as default:100,reports:2.")
 @click.option("--drain", is_flag=True, help="End when nothing is ready, running or due.")
+@click.option(
+    "--budget",
+    metavar="DURATION",
+    callback=duration,
+    help="With --drain: end after so long at the latest; what still runs then is given back.",
+)
 @click.option("--once", is_flag=True, help="End after one claim in every queue.")
 @click.option("--name", metavar="NAME", help="Name of this executor in lists and logs.")
 @click.option("--liveness", metavar="[HOST:]PORT|PATH", help="Answer HTTP while alive, or keep a file fresh.")
@@ -50,6 +58,7 @@ def run(
     overrides: Overrides,
     queues: str | None,
     drain: bool,
+    budget: float | None,
     once: bool,
     name: str | None,
     liveness: str | None,
@@ -63,13 +72,15 @@ def run(
     """
     if drain and once:
         raise click.UsageError("--drain and --once are two ways to end; pass one of them")
+    if budget is not None and not drain:
+        raise click.UsageError("--budget belongs to --drain")
     from jobs_exec.executor.values import Mode
 
     host = executor_host({**overrides, **settings_given(JOB_QUEUES=queues)}, tolerate_broken=tolerate_broken_plugins)
     _refuse_without_claim(host)
     mode = Mode.DRAIN if drain else Mode.ONCE if once else Mode.FOREVER
     started = time.monotonic()
-    report = asyncio.run(_run(host, RunOptions(mode, name, liveness), log_level))
+    report = asyncio.run(_run(host, RunOptions(mode, name, liveness, budget), log_level))
     _print(report, time.monotonic() - started, as_json)
     sys.exit(report.exit_code)
 
@@ -81,7 +92,7 @@ async def _run(host: Host, options: RunOptions, log_level: str) -> ExitReport:
     with figures(shown=options.mode is not Mode.FOREVER) as show:
         # The stream is taken here: the figures put themselves between it and the terminal.
         _configure_logs(log_level)
-        executor = Executor(host, mode=options.mode, name=options.name, on_progress=show)
+        executor = Executor(host, mode=options.mode, name=options.name, on_progress=show, budget=options.budget)
         async with liveness(options.liveness):
             with stopped_by_signals(executor):
                 return await executor.run()
