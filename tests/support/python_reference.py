@@ -21,7 +21,11 @@ from markdown_tables import prose, table
 
 import jobs_exec
 
-OPTIONS = ("jobs_exec.registry.TypeOptions", "jobs_exec.client.EnqueueOptions")
+OPTIONS = (
+    "jobs_exec.registry.TypeOptions",
+    "jobs_exec.client.EnqueueOptions",
+    "jobs_exec.scheduling.defining.ScheduleOptions",
+)
 """What ``**options`` stands for in the signatures."""
 
 OF_PLUGINS = ("PluginHost", "Policy", "JobStarted", "JobSettled", "JobLost", "JobEndedAtClaim", "ExecutorChanged")

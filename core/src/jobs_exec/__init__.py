@@ -1,7 +1,8 @@
 """Background jobs for multi-tenant applications: every job belongs to one org.
 
-This is the whole public surface for applications; plugin authors add `jobs_exec.contracts`. `Client` and
-`SyncClient` are imported when first used, so that a module which only registers handlers stays cheap to import.
+This is the whole public surface for applications; plugin authors add `jobs_exec.contracts`. `Client`, `SyncClient`
+and what defines schedules are imported when first used, so that a module which only registers handlers stays cheap
+to import.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobs_exec.contracts.handler import Cancel, JobContext, JobType, Outcome, Retry, Snooze, Success
+from jobs_exec.contracts.schedule import Audience, CatchUp, Overlap, Schedule
 from jobs_exec.envelope import Envelope
 from jobs_exec.errors import JobsError
 from jobs_exec.identity import Identity
@@ -18,12 +20,15 @@ from jobs_exec.retry import Backoff
 
 if TYPE_CHECKING:
     from jobs_exec.client import Client, SyncClient
+    from jobs_exec.scheduling.defining import register_schedule, schedule
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audience",
     "Backoff",
     "Cancel",
+    "CatchUp",
     "Client",
     "Envelope",
     "Identity",
@@ -31,9 +36,11 @@ __all__ = [
     "JobType",
     "JobsError",
     "Outcome",
+    "Overlap",
     "Receipt",
     "ReceiptOutcome",
     "Retry",
+    "Schedule",
     "Snooze",
     "Success",
     "SyncClient",
@@ -41,14 +48,21 @@ __all__ = [
     "job",
     "job_type",
     "register_job",
+    "register_schedule",
+    "schedule",
 ]
 
-_LAZY = frozenset({"Client", "SyncClient"})
+_LAZY = {
+    "Client": "client",
+    "SyncClient": "client",
+    "register_schedule": "scheduling.defining",
+    "schedule": "scheduling.defining",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        from jobs_exec import client
+        from importlib import import_module
 
-        return getattr(client, name)
+        return getattr(import_module(f"jobs_exec.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,7 +53,7 @@ class Payload:
 
         Raises `InvalidJob` naming the field, or `PayloadTooLarge`; neither shows a value.
         """
-        handed_in = _as_json(data)
+        handed_in = as_json(data)
         check_data(handed_in)
         text = encode_payload(handed_in, max_bytes)
         canonical = canonical_json(handed_in)
@@ -108,7 +108,8 @@ def _without_input(error: Exception) -> str:
     return str(error) if isinstance(error, InvalidJob) else "data: is not JSON that can be read"
 
 
-def _as_json(data: Any) -> Any:
+def as_json(data: Any) -> Any:
+    """Data as handed in: a mapping as it is, a model instance as its dump by alias without unset fields, None as empty."""
     if data is None:
         return {}
     if isinstance(data, Mapping):

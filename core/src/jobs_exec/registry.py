@@ -1,9 +1,9 @@
-"""Job types, registered once and then frozen into a table.
+"""Job types, registered once and then frozen into a table, and schedules, recorded beside them.
 
 `register_job`, `@job` and the hook ``job_types`` all end in one `JobType` made by `job_type`. Registrations of
 the first two are recorded process-wide, together with who made them: the distribution whose plugin is being
 loaded (`recording`), else ``application``. `compile_table` joins them with what plugins returned; a type with
-two owners is a problem that names both.
+two owners is a problem that names both. Schedules are told apart by (owner, name).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Any, TypedDict, TypeVar, Unpack, get_type_hints
 
 from jobs_exec.contracts.handler import Handler, JobTable, JobType
+from jobs_exec.contracts.schedule import Schedule
 from jobs_exec.envelope import MAX_ATTEMPTS, check_type
-from jobs_exec.errors import ConfigurationError, DuplicateJobType, near_matches
+from jobs_exec.errors import ConfigurationError, DuplicateJobType, InvalidSchedule, near_matches
 from jobs_exec.identity import Identity
 from jobs_exec.payload import Payload
 from jobs_exec.retry import Backoff, RetryPolicy
@@ -35,6 +36,8 @@ H = TypeVar("H", bound=Callable[..., Any])
 _owner: ContextVar[str] = ContextVar("jobs_exec_owner", default=APPLICATION)
 _recorded: dict[tuple[str, str], JobType] = {}
 """(owner, type) -> job type, in order of registration."""
+_schedules: dict[tuple[str, str], Schedule] = {}
+"""(owner, name) -> schedule, in order of registration."""
 
 
 class TypeOptions(TypedDict, total=False):
@@ -132,19 +135,41 @@ def recording(owner: str) -> Iterator[None]:
 @contextmanager
 def isolated() -> Iterator[None]:
     """Registrations inside the block are forgotten after it, earlier ones are out of sight; for tests."""
-    saved = dict(_recorded)
+    saved, schedules = dict(_recorded), dict(_schedules)
     _recorded.clear()
+    _schedules.clear()
     try:
         yield
     finally:
         _recorded.clear()
         _recorded.update(saved)
+        _schedules.clear()
+        _schedules.update(schedules)
 
 
 def recorded(owners: Iterable[str] = ()) -> list[JobType]:
     """What the application and `owners` have registered so far."""
     wanted = {APPLICATION, *owners}
     return [made for (owner, _), made in _recorded.items() if owner in wanted]
+
+
+def record_schedule(made: Schedule) -> Schedule:
+    """`made` under the owner of this moment. Raises `InvalidSchedule` for another one of that owner and name."""
+    if made.org_id is not None:
+        raise InvalidSchedule(
+            "org_id", "is for schedules that are added at run time; those of code belong to no tenant"
+        )
+    owned = replace(made, owner=_owner.get())
+    earlier = _schedules.setdefault((owned.owner, owned.name), owned)
+    if earlier != owned:
+        raise InvalidSchedule("name", f"{owned.name!r} names another schedule of {owned.owner}; rename one of them")
+    return owned
+
+
+def recorded_schedules(owners: Iterable[str] = ()) -> list[Schedule]:
+    """The schedules that the application and `owners` have registered so far."""
+    wanted = {APPLICATION, *owners}
+    return [made for (owner, _), made in _schedules.items() if owner in wanted]
 
 
 def compile_table(types: Iterable[JobType]) -> tuple[JobTable, list[DuplicateJobType]]:

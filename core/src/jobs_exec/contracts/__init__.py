@@ -77,7 +77,9 @@ from jobs_exec.contracts.schedule import (
     ScheduleRef,
     ScheduleState,
     ScheduleView,
+    jitter_of,
     tick_key,
+    tick_payload,
     tick_text,
 )
 from jobs_exec.contracts.store import IdempotencyStore, Record, Reservation, ReserveAnswer, Reserved
@@ -159,6 +161,8 @@ __all__ = [
     "digest",
     "hookimpl",
     "hookspec",
+    "jitter_of",
     "tick_key",
+    "tick_payload",
     "tick_text",
 ]

@@ -15,10 +15,12 @@ Times are those of the backend's business clock. A tick is a whole second.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -237,3 +239,24 @@ def tick_text(tick: datetime) -> str:
 def tick_key(schedule: UUID, tick: datetime) -> str:
     """The identity (mode ``key``) of a schedule's job at `tick`; the org is in the hash besides."""
     return f"schedule:{schedule}@{tick_text(tick)}"
+
+
+def tick_payload(payload: str, tick_as: str | None, tick: datetime) -> str:
+    """The payload of a job at `tick`: `ScheduleRecord.payload` with the tick as its last field, where it is wanted.
+
+    It is spliced in as text: a database that read the object and wrote it again would change its numbers.
+    """
+    if tick_as is None:
+        return payload
+    comma = "" if payload == "{}" else ","
+    field = json.dumps(tick_as, ensure_ascii=False)
+    return f'{payload[:-1]}{comma}{field}:"{tick_text(tick)}"}}'
+
+
+def jitter_of(schedule: UUID, org_id: str, jitter: float) -> float:
+    """Seconds by which the jobs of one org are delayed: `jitter` times a share of it, 0 up to but not 1.
+
+    The share is the first 4 bytes (big-endian) of SHA-256(schedule id, 16 bytes ‖ org id, UTF-8), divided by 2**32.
+    """
+    share = int.from_bytes(sha256(schedule.bytes + org_id.encode()).digest()[:4], "big") / 2**32
+    return jitter * share
