@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 import psycopg
@@ -75,6 +76,33 @@ class Session:
             "active": [],
             "retention": RETENTION,
         }
+
+    def start_parameters(self, number: int) -> dict[str, object]:
+        """Of the job with that number (see `FILL`)."""
+        run_hash = sha256(number.to_bytes(4, "big")).digest()
+        return {
+            "executor": self.executor,
+            "id": uuid4(),
+            "org": f"org-{number:05}",
+            "type": "work",
+            "queue": "default",
+            "payload": "{}",
+            "identity": "payload",
+            "hash": run_hash,
+            "digest": UUID(bytes=run_hash[:16]),
+            "payload_digest": uuid4(),
+            "max_attempts": 5,
+            "priority": 5,
+            "expires_at": None,
+            "trace": None,
+            "retention": RETENTION,
+        }
+
+    def end(self, start: Mapping[str, object], action: str) -> None:
+        """Starts the job and ends it."""
+        row = self.run("start", start)[0]
+        assert row[0] == "started"
+        self.run("settle", self.settle_parameters([row[10:]], action))
 
     def settle_parameters(self, jobs: list[TupleRow], action: str) -> dict[str, object]:
         count = len(jobs)
@@ -160,6 +188,20 @@ def test_a_settle_reads_a_few_rows_for_each_job_it_ends(filled: Session, action:
         jobs = filled.claim()
         assert len(jobs) == BATCH
         assert filled.fetched("settle", filled.settle_parameters(jobs, action)) < 6 * BATCH
+
+
+@pytest.mark.parametrize("past", ["nothing", "a live job", "a success", "a dead run"])
+def test_a_start_reads_a_few_rows(filled: Session, past: str) -> None:
+    for number in range(7):
+        parameters = filled.start_parameters(number + 1)
+        match past:
+            case "nothing":
+                filled.connection.execute("delete from jobs.jobs_queue where digest = %(digest)s", parameters)
+            case "a success":
+                filled.end(parameters, "succeeded")
+            case "a dead run":
+                filled.end(parameters, "dead")
+        assert filled.fetched("start", parameters) < 25
 
 
 def test_a_promotion_reads_a_few_rows_for_each_org_it_passes(filled: Session) -> None:
