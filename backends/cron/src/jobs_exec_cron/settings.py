@@ -1,0 +1,59 @@
+"""The settings of the cron distribution: ``JOB_CRON_*``, ``JOB_TRIGGER_URL`` and ``JOB_TRIGGER_MODE``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from jobs_exec_cron.keys import key_of
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _parts(value: object) -> object:
+    """The non-empty parts of a comma-separated list."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _checked_secret(secret: SecretStr) -> SecretStr:
+    key_of(secret)
+    return secret
+
+
+def _checked_digest(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest.lower()):
+        raise ValueError("must be SHA-256 digests in hexadecimal (64 characters each): printf %s TOKEN | sha256sum")
+    return digest.lower()
+
+
+Secrets = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_checked_secret)], ...], NoDecode, BeforeValidator(_parts)
+]
+Digests = Annotated[tuple[Annotated[str, AfterValidator(_checked_digest)], ...], NoDecode, BeforeValidator(_parts)]
+TypeNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]
+
+
+class CronSettings(BaseSettings):
+    """Where calls are sent, who may call, and how much the endpoint takes on."""
+
+    model_config = SettingsConfigDict(env_prefix="JOB_CRON_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    trigger_url: str | None = Field(
+        None, validation_alias=AliasChoices("JOB_TRIGGER_URL"), description="URL that enqueue sends jobs to, signed."
+    )
+    trigger_mode: Literal["inline", "enqueue"] = Field(
+        "inline",
+        validation_alias=AliasChoices("JOB_TRIGGER_MODE"),
+        description="Whether the endpoint runs a job before it answers, or only enqueues it.",
+    )
+    queue: str = Field("table", description="Entry-point name of the backend on whose rows triggered jobs run.")
+    secrets: Secrets = Field((), description="Signing secrets (whsec_...); the first signs, all of them verify.")
+    bearer_digests: Digests = Field((), description="SHA-256 digests of the tokens that may call the endpoint.")
+    types: TypeNames = Field((), description="Job types that may be triggered over HTTP; * for every one.")
+    concurrency: int = Field(20, ge=1, le=10_000, description="Most jobs that the endpoint runs at once.")
+    max_body_bytes: int = Field(512 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest body of a call.")
+    body_seconds: float = Field(10.0, gt=0, le=300, description="Longest time that the body of a call may take.")
+    tick_seconds: float = Field(25.0, ge=0.1, le=3600, description="Longest time that one POST /tick works.")
