@@ -113,7 +113,7 @@ class ScheduleRecord:
 
 
 class ScheduleState(StrEnum):
-    """Where a schedule stands."""
+    """Where a schedule stands: the first of these, after ``active``, that is true of it."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -128,7 +128,10 @@ class ScheduleState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
-    """One row of the book. `last_tick` is the last that was fired, `missed` counts ticks that were dropped."""
+    """One row of the book. `last_tick` is the last that was fired.
+
+    `fired` counts the ticks that were fired, however many jobs they made, `missed` those that were dropped.
+    """
 
     id: UUID
     schedule: Schedule
@@ -152,9 +155,12 @@ class Due:
 class Firing:
     """Asks to fire `ticks` (oldest first, may be empty) of a schedule for `orgs`, and to go on at `next_tick`.
 
-    `expected` is the `next_tick` that the asker saw: another by now, and nothing is done. `expected` of None fires out
-    of turn (``schedules run``, `jobs.fire`): `next_tick` stays as it is, and a tick that is not later than the last one
-    fired is refused as moved. `missed` ticks were dropped and are counted.
+    `expected` is the `next_tick` that the asker saw: another by now, or a schedule that is not active any more, and
+    nothing is done. Ticks that are not later than the last one fired make no jobs: somebody fired them out of turn.
+
+    `expected` of None fires out of turn (``schedules run``, `jobs.fire`): `next_tick` stays as it is, and when no tick
+    is later than the last one fired it is refused as moved. A paused schedule is refused as well; one that is disabled,
+    orphaned or ended is not: whoever fires it out of turn is its clock. `missed` ticks were dropped and are counted.
     """
 
     schedule: UUID
@@ -228,7 +234,7 @@ class ScheduleBook(Protocol):
         """Deletes a row; its jobs stay. False when there is none. One in code comes back with its next executor."""
 
     async def pause(self, schedule: UUID, *, paused: bool, next_tick: datetime | None = None) -> bool:
-        """Pauses, or lets it go on at `next_tick`; False when there is no such row."""
+        """Pauses, or lets it go on at `next_tick` (None: no more); False when there is no such row."""
 
 
 def tick_text(tick: datetime) -> str:
