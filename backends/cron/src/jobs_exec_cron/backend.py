@@ -6,7 +6,7 @@ until it is, every operation answers with `CapabilityMissing` and names the back
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn
 from uuid import UUID
@@ -33,6 +33,7 @@ from jobs_exec.contracts import (
 )
 from jobs_exec.errors import CapabilityMissing
 from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, Settlement
+from jobs_exec_cron.verifying import Verifier
 
 NOT_YET = "jobs-exec-cron 0.1 has no trigger yet; select JOB_QUEUE_BACKEND=table and run `jobs-exec run`"
 NO_POLLING = "with the cron backend there is nothing to poll; " + NOT_YET
@@ -44,6 +45,10 @@ class CronBackend:
     name = "cron"
     capabilities = frozenset({Capability.PUSH})
     ledger: IdempotencyStore | None = None
+
+    def __init__(self, verifiers: Callable[[], tuple[Verifier, ...]] = tuple) -> None:
+        self.verifiers = verifiers
+        """Asks the plugins who may call the endpoint that stands on this backend."""
 
     @property
     def operator(self) -> Operator:
