@@ -34,6 +34,7 @@ from jobs_exec.identity import Identity
 from jobs_exec.job import AttemptRef, ClaimedJob, JobState, NewJob, Receipt, ReceiptOutcome, Settlement
 from jobs_exec.memory import claiming, settling, starting, upkeep
 from jobs_exec.memory.operator import MemoryOperator
+from jobs_exec.memory.schedules import MemoryBook
 from jobs_exec.memory.store import MemoryStore
 from jobs_exec.memory.tables import Executor, Key, Row, Tables
 
@@ -48,6 +49,7 @@ class MemoryBackend:
         {
             Capability.CLAIM,
             Capability.START,
+            Capability.SCHEDULES,
             Capability.DELAY,
             Capability.PRIORITY,
             Capability.ORG_FAIRNESS,
@@ -61,6 +63,7 @@ class MemoryBackend:
         self.tables = tables or Tables()
         self.ledger = MemoryStore(self.tables)
         self.operator = MemoryOperator(self.tables)
+        self.schedules: ScheduleBook = MemoryBook(self.tables, policy, self._enqueue, self.wake)
         self._policy = policy
         self._hints: dict[str, asyncio.Event] = {}
 
@@ -180,11 +183,6 @@ class MemoryBackend:
     async def start(self, request: StartRequest) -> Start:
         """Makes one job running for the executor, or says why not."""
         return starting.start(self.tables, request, self._enqueue)
-
-    @property
-    def schedules(self) -> ScheduleBook:
-        """Raises `CapabilityMissing`."""
-        self._refuse(Capability.SCHEDULES)
 
     # --- upkeep ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from jobs_exec.contracts.backend import ExecutorRecord
 from jobs_exec.contracts.operator import TypeRecord
+from jobs_exec.contracts.schedule import Schedule
 from jobs_exec.job import AttemptRef, JobState, NewJob, RunRef, RunStatus
 
 
@@ -117,6 +118,21 @@ class Reserved:
     until: float
 
 
+@dataclass(slots=True, eq=False)
+class ScheduleRow:
+    """A schedule and how far it has fired; `jobs` are the last ones it made, by org."""
+
+    id: UUID
+    schedule: Schedule
+    payload: str = field(repr=False)
+    next_tick: datetime | None
+    paused: bool = False
+    last_tick: datetime | None = None
+    fired: int = 0
+    missed: int = 0
+    jobs: dict[str, UUID] = field(default_factory=dict, repr=False)
+
+
 @dataclass(slots=True)
 class Tables:
     """All state of one backend or store. `offset` is how far the business clock was moved by a test."""
@@ -128,6 +144,7 @@ class Tables:
     reservations: dict[bytes, Reserved] = field(default_factory=dict)
     executors: dict[UUID, Executor] = field(default_factory=dict)
     types: dict[str, TypeRecord] = field(default_factory=dict)
+    schedules: dict[UUID, ScheduleRow] = field(default_factory=dict)
     offset: timedelta = timedelta()
     _seq: Iterator[int] = field(default_factory=count, repr=False)
 
