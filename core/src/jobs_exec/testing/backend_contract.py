@@ -10,8 +10,10 @@ from __future__ import annotations
 from jobs_exec.testing.backend_cases.attempts import AttemptCases
 from jobs_exec.testing.backend_cases.claiming import ClaimCases
 from jobs_exec.testing.backend_cases.enqueueing import EnqueueCases
+from jobs_exec.testing.backend_cases.firing import FiringCases
 from jobs_exec.testing.backend_cases.leases import LeaseCases
 from jobs_exec.testing.backend_cases.people import OperatorCases
+from jobs_exec.testing.backend_cases.schedules import ScheduleCases
 from jobs_exec.testing.backend_cases.settling import SettleCases
 from jobs_exec.testing.backend_cases.starting import StartingCases
 from jobs_exec.testing.backend_cases.upkeep import UpkeepCases
@@ -25,6 +27,8 @@ class QueueBackendContract(
     LeaseCases,
     StartingCases,
     UpkeepCases,
+    ScheduleCases,
+    FiringCases,
     OperatorCases,
 ):
     """Every case; see the module."""

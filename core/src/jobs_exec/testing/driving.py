@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from jobs_exec.contracts import Claim, ClaimRequest, ExecutorRecord, Policy, RescueRequest, TypeRecord
+from jobs_exec.contracts import Claim, ClaimRequest, ExecutorRecord, Policy, RescueRequest, ScheduleRef, TypeRecord
 from jobs_exec.envelope import Envelope
 from jobs_exec.identity import Identity
 from jobs_exec.job import Action, AttemptRef, ClaimedJob, NewJob, Settlement
@@ -31,14 +31,20 @@ def succeed(job: ClaimedJob, *, ttl: float | None = 3600.0, result: str | None =
 class Driver:
     """An executor stepped by hand."""
 
-    def __init__(self, harness: BackendHarness, types: tuple[TypeRecord, ...] = (WORK, EACH)) -> None:
+    def __init__(
+        self,
+        harness: BackendHarness,
+        types: tuple[TypeRecord, ...] = (WORK, EACH),
+        schedules: tuple[ScheduleRef, ...] = (),
+    ) -> None:
         self.harness = harness
         self.backend = harness.backend
         self.types = types
+        self.schedules = schedules
         self.id = uuid4()
 
     async def join(self) -> Driver:
-        await self.backend.join(ExecutorRecord(self.id, "probe", LEASE, ("default",), self.types))
+        await self.backend.join(ExecutorRecord(self.id, "probe", LEASE, ("default",), self.types, self.schedules))
         return self
 
     async def claim(self, limit: int = 100, **options: Any) -> Claim:
