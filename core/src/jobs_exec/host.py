@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
@@ -21,6 +21,7 @@ from jobs_exec.contracts.directory import OrgDirectory
 from jobs_exec.contracts.handler import JobTable, JobType, Middleware
 from jobs_exec.contracts.observer import Observer
 from jobs_exec.contracts.plugin import PROJECT, Policy
+from jobs_exec.contracts.schedule import Schedule
 from jobs_exec.contracts.store import IdempotencyStore
 from jobs_exec.discovery import BACKENDS, STORES, PluginRecord, PluginState, discover, unknown_name_text
 from jobs_exec.discovery import Policy as PluginPolicy
@@ -28,7 +29,8 @@ from jobs_exec.errors import ConfigurationError, JobsError, PluginError, Unknown
 from jobs_exec.installed import installed_settings
 from jobs_exec.modules import import_problem
 from jobs_exec.plugging import Plugins, unknown_names
-from jobs_exec.registry import compile_table, owned_by, recorded
+from jobs_exec.registry import compile_table, owned_by, recorded, recorded_schedules
+from jobs_exec.scheduling.checking import Found, Rules, compile_schedules
 from jobs_exec.settings import CoreSettings, SettingsLoader, env_names
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Host:
     backend: QueueBackend
     store: IdempotencyStore
     job_types: JobTable
+    schedules: tuple[Schedule, ...] = ()
     hook: pluggy.HookRelay = field(default_factory=lambda: pluggy.PluginManager(PROJECT).hook, repr=False)
     plugins: tuple[PluginRecord, ...] = ()
     directory: OrgDirectory | None = None
@@ -144,6 +147,7 @@ class Assembly:
         store = self._store(store_plugin, backend)
         directory = self.plugins.first("org_directory", host=self.plugin_host, backend=backend)
         answers = self.answers(leave_out_broken=for_ is Purpose.EXECUTOR)
+        schedules = self.schedules(answers.job_types, has_directory=directory is not None)
         warnings = self.warnings()
         if self.problems and for_ is Purpose.EXECUTOR and not tolerate_broken:
             raise PluginError(self.problems, _advice(self.plugins.problems))
@@ -153,6 +157,7 @@ class Assembly:
             hook=self.plugins.manager.hook,
             plugins=self.plugins.records,
             job_types=answers.job_types,
+            schedules=schedules,
             backend=backend,
             store=store,
             directory=directory,
@@ -192,6 +197,23 @@ class Assembly:
         table, duplicates = compile_table(made for made in types if not (leave_out_broken and made.owner in broken))
         self.plugins.problems.extend(str(duplicate) for duplicate in duplicates)
         return table
+
+    def schedules(self, table: JobTable, *, has_directory: bool) -> tuple[Schedule, ...]:
+        """What plugins answer and what was registered, after `job_types`, which imports the application's modules."""
+        answers = self.plugins.ask_all("schedules", host=self.plugin_host)
+        sound = [(record, returned) for record, returned in answers if not self.plugins.broken(record)]
+        found = [
+            Found(replace(made, owner=record.distribution), f"plugin {record.name}")
+            for record, returned in sound
+            for made in returned
+        ]
+        owners = {record.distribution for record, _ in self.plugins.loaded if not self.plugins.broken(record)}
+        found += [Found(made, "register_schedule") for made in recorded_schedules(owners)]
+        rules = Rules(table, has_directory, self.settings.max_payload_bytes)
+        schedules, problems = compile_schedules(found, rules)
+        self.plugins.problems += [problem.text for problem in problems if problem.of_plugin]
+        self.module_problems += [problem.text for problem in problems if not problem.of_plugin]
+        return schedules
 
     def warnings(self) -> list[str]:
         """Names that nobody knows; the unselected plugins are imported only when a setting looks like one of theirs."""

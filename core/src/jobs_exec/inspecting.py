@@ -72,7 +72,8 @@ def check_plugins(overrides: Mapping[str, str] | None = None) -> Inspection:
     except ConfigurationError as error:
         warnings.append(f"the backend cannot be made here: {error}")
     if more or warnings:
-        assembly.answers(leave_out_broken=False)
+        answers = assembly.answers(leave_out_broken=False)
+        assembly.schedules(answers.job_types, has_directory=True)
     warnings += assembly.warnings()
     unselected = _load_others(assembly)
     problems = dict.fromkeys([*assembly.problems, *more])

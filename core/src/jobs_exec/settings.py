@@ -105,6 +105,9 @@ class CoreSettings(BaseSettings):
     )
     max_crashes: int = Field(3, ge=1, description="A job that took its process down this often is dead.")
     org_max_share: float = Field(0.8, gt=0, le=1, description="Largest share of an executor's slots for one org.")
+    schedule_grace: Duration = Field(
+        60.0, ge=1, le=86_400, description="A tick that nobody fired for this long was missed: see the catch-up policy."
+    )
     modules: Names = Field((), description="Modules of the application that register job types.")
     plugins_allow: Names = Field((), description="Only these plugins are loaded (entry point or distribution).")
     plugins_deny: Names = Field((), description="These plugins are not loaded (entry point or distribution).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from jobs_exec.executor.claiming import Claimer, ClaimRules
 from jobs_exec.executor.context import Services
 from jobs_exec.executor.deadlines import Deadlines
 from jobs_exec.executor.draining import Draining
+from jobs_exec.executor.firing import FiringRules, Scheduler
 from jobs_exec.executor.gate import Gate
 from jobs_exec.executor.handing import Hand
 from jobs_exec.executor.heartbeat import LeaseRules
@@ -35,6 +37,8 @@ from jobs_exec.executor.upkeep import Upkeep, UpkeepRules
 from jobs_exec.executor.values import Progress, Tally
 from jobs_exec.executor.waking import Waker
 from jobs_exec.host import Host
+
+log = logging.getLogger(__name__)
 
 _BACKLOG = 4
 """Settle batches that may wait or be under way before claims stop."""
@@ -68,6 +72,7 @@ class Roles:
     runner: Runner
     settler: Settler[Attempt]
     upkeep: Upkeep
+    scheduler: Scheduler | None
     waker: Waker | None
     reservations: Reservations | None
     draining: Draining
@@ -80,6 +85,8 @@ class Roles:
         """The roles that run until they are cancelled."""
         yield "deadlines", Deadlines(self.runner, self.patience).run()
         yield "upkeep", self.upkeep.run()
+        if self.scheduler is not None:
+            yield "schedules", self.scheduler.run()
         if self.waker is not None:
             yield "wake", self.waker.run()
         if self.reservations is not None:
@@ -133,6 +140,7 @@ def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: O
         runner=runner,
         settler=settler,
         upkeep=upkeep,
+        scheduler=_scheduler(host, lanes, orgs),
         waker=Waker(host.backend, lanes) if lanes and Capability.WAKE_UP in host.backend.capabilities else None,
         reservations=reservations,
         draining=Draining(lanes, upkeep, lambda: _written(runner, settler), lambda: tally.claimed),
@@ -141,6 +149,22 @@ def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: O
         overdue=overdue,
         patience=min(2.0, policy.lease / 10),
     )
+
+
+def _scheduler(host: Host, lanes: tuple[Lane, ...], orgs: Orgs) -> Scheduler | None:
+    if Capability.SCHEDULES not in host.backend.capabilities:
+        if host.schedules:
+            log.warning(
+                "the %r backend keeps no schedules; the %d of code do not fire", host.backend.name, len(host.schedules)
+            )
+        return None
+    rules = FiringRules(
+        host.settings.schedule_grace,
+        min(1.0, 2 * host.policy.poll_interval),
+        host.policy.max_payload_bytes,
+        host.job_types.keys(),
+    )
+    return Scheduler(host.backend, host.schedules, orgs, rules, lambda: _hint(lanes))
 
 
 def _settle_rules(host: Host) -> SettleRules:
@@ -191,9 +215,10 @@ def _membership(
         if made.queue in host.settings.queue_slots
     )
     queues = tuple(host.settings.queue_slots)
+    schedules = tuple(made.ref for made in host.schedules)
 
     def record(identity: UUID) -> ExecutorRecord:
-        return ExecutorRecord(identity, name, host.policy.lease, queues, types)
+        return ExecutorRecord(identity, name, host.policy.lease, queues, types, schedules)
 
     def lost(member: Member) -> None:
         runner.stop_all(Stop.LOST, member)

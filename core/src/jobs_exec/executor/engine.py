@@ -186,6 +186,8 @@ class Executor:
         self._turn(State.RUNNING, roles.membership.current.id, serves(roles.lanes))
         if self._mode is not Mode.FOREVER:
             await roles.upkeep.bounded()
+            if roles.scheduler is not None:
+                await roles.scheduler.bounded()
         self.ready.set()
 
     async def _serve(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from jobs_exec.contracts.directory import OrgDirectory, OrgStatus
+from jobs_exec.envelope import check_org
+from jobs_exec.errors import InvalidJob
 from jobs_exec.executor.outage import Outage
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
+LISTING = 10.0
+"""Seconds that a listing of all active orgs may take."""
+MOST_ACTIVE = 250_000
+"""Active orgs that are listed; some 25 MB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,8 @@ class Orgs:
         self._directory = directory
         self._timeout = timeout
         self._outage = Outage("org directory")
+        self._listing = Outage("listing the active orgs")
+        self._list_again = 0.0
         self._failures: dict[str, int] = {}
         self.suspended: set[str] = set()
         """Orgs whose last answer was so."""
@@ -45,6 +56,21 @@ class Orgs:
         """What is known of each of `org_ids`."""
         answers = await self._ask(org_ids)
         return {org: self._noted(org, answers.get(org)) for org in org_ids}
+
+    async def active(self) -> tuple[str, ...] | None:
+        """All active orgs, read anew; None when the directory cannot say, or just could not."""
+        if self._directory is None or time.monotonic() < self._list_again:
+            return None
+        try:
+            async with asyncio.timeout(LISTING):
+                found = await _listed(self._directory.active())
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelled_by_us():
+                raise
+            self._list_again = time.monotonic() + self._listing.failed(error)
+            return None
+        self._listing.recovered()
+        return found
 
     async def _ask(self, org_ids: AbstractSet[str]) -> dict[str, OrgStatus]:
         if self._directory is None:
@@ -72,6 +98,25 @@ class Orgs:
             return answer
         failures = self._failures[org] = self._failures.get(org, 0) + 1
         return Unsaid(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10)))
+
+
+async def _listed(orgs: AsyncIterator[str]) -> tuple[str, ...]:
+    """Each once, without what no job could belong to."""
+    found: dict[str, None] = {}
+    refused = 0
+    async with AsyncExitStack() as stack:
+        if hasattr(orgs, "aclose"):
+            stack.push_async_callback(orgs.aclose)
+        async for org in orgs:
+            try:
+                found[check_org(org)] = None
+            except InvalidJob:
+                refused += 1
+            if len(found) > MOST_ACTIVE:
+                raise OverflowError("more active orgs than are listed")
+    if refused:
+        log.warning("the org directory lists what is no org id; no job is made for it", extra={"refused": refused})
+    return tuple(found)
 
 
 def _cancelled_by_us() -> bool:

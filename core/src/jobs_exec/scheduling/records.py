@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from jobs_exec.contracts.schedule import Schedule, ScheduleRecord, tick_payload
 from jobs_exec.envelope import encode_payload
 from jobs_exec.errors import InvalidSchedule, PayloadTooLarge
+from jobs_exec.scheduling.checking import SOME_TICK
 from jobs_exec.scheduling.ticks import first_tick
-
-_SOME_TICK = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def record_of(made: Schedule, now: datetime, max_payload_bytes: int) -> ScheduleRecord:
@@ -24,7 +23,7 @@ def payload_text(made: Schedule, max_payload_bytes: int) -> str:
     """The data as JSON text; raises `InvalidSchedule` when it is too long, with the tick in it."""
     try:
         text = encode_payload(made.data, max_payload_bytes)
-        size = len(tick_payload(text, made.tick_as, _SOME_TICK).encode())
+        size = len(tick_payload(text, made.tick_as, SOME_TICK).encode())
         if size > max_payload_bytes:
             raise PayloadTooLarge(size, max_payload_bytes)
     except PayloadTooLarge as error:
