@@ -184,11 +184,24 @@ class Executor:
     async def _join(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:
         await roles.membership.start(tasks)
         self._turn(State.RUNNING, roles.membership.current.id, serves(roles.lanes))
-        if self._mode is not Mode.FOREVER:
-            await roles.upkeep.bounded()
-            if roles.scheduler is not None:
-                await roles.scheduler.bounded()
+        await self._tidied(roles)
         self.ready.set()
+
+    async def _tidied(self, roles: Roles) -> None:
+        """What executors do first that may not live long enough to do it in the background.
+
+        Who waits for a job of its own waits for one batch of each step: what was left by a lost executor, or held for
+        an org that is active again, may be that job. Schedules of others are fired beside it.
+        """
+        match self._mode:
+            case Mode.FOREVER:
+                return
+            case Mode.HANDED:
+                await roles.upkeep.bounded(1)
+            case Mode.DRAIN | Mode.ONCE:
+                await roles.upkeep.bounded()
+                if roles.scheduler is not None:
+                    await roles.scheduler.bounded()
 
     async def _serve(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:
         settling = tasks.create_task(roles.settler.run(), name="settle")

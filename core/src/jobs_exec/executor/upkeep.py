@@ -72,10 +72,10 @@ class Upkeep:
             steps.create_task(_repeat("rescue", self.rescue, self._rules.rescue))
             steps.create_task(_repeat("purge", self.purge, self._rules.purge))
 
-    async def bounded(self) -> None:
-        """Up to ten batches of each step; raises what the backend raises."""
+    async def bounded(self, batches: int = _BOUNDED) -> None:
+        """Up to `batches` of each step; raises what the backend raises."""
         for step in (self.rescue, self._promote_step, self.purge):
-            for _ in range(_BOUNDED):
+            for _ in range(batches):
                 if not await step():
                     break
 
