@@ -19,6 +19,9 @@ from jobs_exec.job import Action, Settlement
 _BUSY_DELAY = 1.0
 """Seconds until a job is tried again whose piece of work another attempt holds, or whose store cannot say."""
 
+RESERVED = "reserved"
+"""Why an attempt is given back whose work another attempt has reserved."""
+
 
 class Screening:
     """`passed` settles what may not run through `refuse` and returns the rest."""
@@ -53,7 +56,7 @@ class Screening:
     def _may_run(self, attempt: Attempt, standing: OrgStatus | Unsaid) -> bool:
         match standing:
             case Unsaid(delay):
-                self._refuse(attempt, Settlement(attempt.ref, Action.GIVE_BACK, delay=delay))
+                self._refuse(attempt, _not_now(attempt, "directory", delay))
             case OrgStatus.UNKNOWN:
                 error = f"the org directory does not know {attempt.job.org_id!r}"
                 self._refuse(attempt, Settlement(attempt.ref, Action.REJECT, error=error, reason="org"))
@@ -67,7 +70,7 @@ class Screening:
         answers = await reservations.reserve(attempts)
         if answers is None:
             for attempt in attempts:
-                self._refuse(attempt, Settlement(attempt.ref, Action.GIVE_BACK, delay=_BUSY_DELAY))
+                self._refuse(attempt, _not_now(attempt, "store"))
             return []
         return [each for each, answer in zip(attempts, answers, strict=True) if self._owns(reservations, each, answer)]
 
@@ -80,7 +83,11 @@ class Screening:
                 self._refuse(attempt, Settlement(attempt.ref, Action.DUPLICATE, of=of))
                 return False
             case ReserveAnswer(outcome=Reserved.HELD):
-                self._refuse(attempt, Settlement(attempt.ref, Action.GIVE_BACK, delay=_BUSY_DELAY))
+                self._refuse(attempt, _not_now(attempt, RESERVED))
                 return False
         reservations.own(attempt)
         return True
+
+
+def _not_now(attempt: Attempt, reason: str, delay: float = _BUSY_DELAY) -> Settlement:
+    return Settlement(attempt.ref, Action.GIVE_BACK, reason=reason, delay=delay)
