@@ -126,6 +126,7 @@ class Stepped:
             "type_queues": [self.queue] * count,
             "identities": ["none"] * count,
             "max_attempts": [None] * count,
+            "schedules": [],
         }
         self.connection.execute(statement("join"), record)
         return self

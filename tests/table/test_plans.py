@@ -148,6 +148,7 @@ def session(migrated: Database) -> Iterator[Session]:
                 "type_queues": ["default"],
                 "identities": ["payload"],
                 "max_attempts": [None],
+                "schedules": [],
             },
         )
         yield made

@@ -1,4 +1,4 @@
-"""Who runs here and what they carry: executor rows and announced job types."""
+"""Who runs here and what they carry: executor rows, announced job types and schedules."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jobs_exec.job import AttemptRef
 from jobs_exec_table.caller import async_connection, sync_connection
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.faults import translated
+from jobs_exec_table.schedule_rows import schedule_key
 from jobs_exec_table.statements import statement
 
 LEAVE_BATCH = 1000
@@ -37,6 +38,7 @@ class Membership:
             "type_queues": [each.queue for each in executor.types],
             "identities": [each.identity.value for each in executor.types],
             "max_attempts": [each.max_attempts for each in executor.types],
+            "schedules": [schedule_key(each) for each in executor.schedules],
         }
         await self._value("join", parameters)
 

@@ -223,6 +223,7 @@ create table if not exists jobs.job_executors (
     lapsed_at timestamptz,
     queues text[] not null,
     types text[] not null,
+    schedules text[] not null default '{}',
     constraint job_executors_pkey primary key (id),
     constraint lease_is_positive check (lease_seconds > 0)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 100);
@@ -249,6 +250,8 @@ comment on table jobs.job_executors is 'Executors: one row for each, with its le
 comment on table jobs.job_types is 'Job types that executors have announced, so that enqueuers need not have their plugins.';
 comment on table jobs.job_cursors is 'Where the ring of orgs was left in each queue; a hint.';
 comment on table jobs.job_reservations is 'Pieces of work that a job of another backend is doing.';
+comment on column jobs.job_executors.schedules is
+    'The schedules that its code defines, each as job_schedules.ref; those that nobody carries are orphaned.';
 comment on column jobs.jobs_queue.seq is 'Orders the jobs of an org and priority.';
 comment on column jobs.jobs_queue.created_at is 'When it was enqueued.';
 comment on column jobs.jobs_queue.run_at is 'Not before this time: the time asked for, the end of a backoff or of a snooze.';

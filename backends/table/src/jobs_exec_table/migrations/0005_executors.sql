@@ -1,9 +1,9 @@
 -- Executors that come, stay alive and go, and what becomes of the jobs of those that are gone.
 
--- Announces an executor and its types; the later announcement of a type wins.
+-- Announces an executor, its types and its schedules; the later announcement of a type wins.
 create or replace function jobs.executor_join_v1(
     p_id uuid, p_name text, p_lease double precision, p_queues text[], p_types text[], p_type_queues text[],
-    p_type_identities text[], p_type_max_attempts smallint[]
+    p_type_identities text[], p_type_max_attempts smallint[], p_schedules text[]
 ) returns void
 language sql volatile
 set search_path = ''
@@ -15,10 +15,12 @@ as $$
     on conflict (name) do update
         set queue = excluded.queue, identity = excluded.identity, max_attempts = excluded.max_attempts,
             last_seen = excluded.last_seen;
-    insert into jobs.job_executors (id, name, lease_seconds, lease_until, queues, types)
-    values (p_id, p_name, p_lease, clock_timestamp() + p_lease * interval '1 second', p_queues, p_types)
+    insert into jobs.job_executors (id, name, lease_seconds, lease_until, queues, types, schedules)
+    values (p_id, p_name, p_lease, clock_timestamp() + p_lease * interval '1 second', p_queues, p_types,
+            p_schedules)
     on conflict (id) do update
-        set lease_until = excluded.lease_until, lapsed_at = null, queues = excluded.queues, types = excluded.types;
+        set lease_until = excluded.lease_until, lapsed_at = null, queues = excluded.queues, types = excluded.types,
+            schedules = excluded.schedules;
 $$;
 
 -- Renews a lease, also a lapsed one; false when the executor has been removed.
