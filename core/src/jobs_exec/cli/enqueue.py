@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from jobs_exec.cli.bulk import BulkOptions, enqueue_file
+from jobs_exec.cli.data import read_data
 from jobs_exec.cli.durations import duration
 from jobs_exec.cli.errors import NEGATIVE
 from jobs_exec.cli.output import emit_json, json_option, say
@@ -19,13 +18,11 @@ from jobs_exec.cli.views import job_object
 from jobs_exec.cli.waiting import final_view
 from jobs_exec.contracts.backend import Capability
 from jobs_exec.envelope import Envelope, envelope_from_json
-from jobs_exec.errors import CapabilityMissing, InvalidJob, MissingOrg
+from jobs_exec.errors import CapabilityMissing, MissingOrg
 
 if TYPE_CHECKING:
     from jobs_exec.client import Client
     from jobs_exec.job import JobView, Receipt
-
-STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,7 @@ class EnqueueRequest:
         fields = {
             "orgId": self.org,
             "type": self.type,
-            "data": _read_data(self.data),
+            "data": read_data(self.data),
             "key": self.key,
             "runAt": self.at,
             "delay": self.delay,
@@ -172,23 +169,3 @@ def _print_end(receipt: Receipt, view: JobView | None, as_json: bool) -> None:
         if job["result"] is not None:
             emit_json(job["result"])
     sys.exit(0 if view is not None and view.status == "succeeded" else NEGATIVE)
-
-
-def _read_data(text: str) -> Any:
-    """The value of `--data`; raises `InvalidJob` without repeating what was given."""
-    try:
-        return json.loads(_data_text(text))
-    except (ValueError, RecursionError) as error:
-        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidJob("data", f"is not JSON{where}; pass an object such as '{{\"id\": 1}}', @FILE or -") from None
-
-
-def _data_text(text: str) -> str | bytes:
-    if text == STDIN:
-        return sys.stdin.buffer.read()
-    if not text.startswith("@"):
-        return text
-    try:
-        return Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise click.BadParameter(f"cannot read {text[1:]}: {error.strerror}", param_hint="--data") from None

@@ -12,10 +12,13 @@ from jobs_exec.errors import (
     ConfigurationError,
     DuplicateJobType,
     InvalidJob,
+    InvalidSchedule,
     JobNotFound,
     JobsError,
     PluginError,
     PluginNotFound,
+    ScheduleExists,
+    ScheduleNotFound,
     SchemaMismatch,
     UnknownBackend,
 )
@@ -32,9 +35,12 @@ _CODES: tuple[tuple[type[JobsError], int], ...] = (
     (BackendUnavailable, 3),
     (SchemaMismatch, 4),
     (InvalidJob, REFUSED),
+    (InvalidSchedule, REFUSED),
+    (ScheduleExists, REFUSED),
     (CapabilityMissing, REFUSED),
     (JobNotFound, NOT_FOUND),
     (PluginNotFound, NOT_FOUND),
+    (ScheduleNotFound, NOT_FOUND),
     (ConfigurationError, USAGE),
 )
 """The first class that matches decides, so a class stands before the ones it derives from."""
