@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from jobs_exec import Envelope, JobType
+from jobs_exec import Envelope, JobType, Schedule
 from jobs_exec.contracts import (
     Capability,
     Claim,
@@ -191,6 +191,7 @@ class Probe:
         directory: OrgDirectory | None = None,
         store: IdempotencyStore | None = None,
         middleware: Sequence[Middleware] = (),
+        schedules: Sequence[Schedule] = (),
         **settings: Any,
     ) -> None:
         self.policy = policy or Policy(poll_interval=0.01)
@@ -205,6 +206,7 @@ class Probe:
             backend=self.backend,
             store=store or self.backend.ledger,
             job_types={made.name: made for made in types},
+            schedules=tuple(schedules),
             directory=directory,
             middleware=tuple(middleware),
             observers=(self.events.append,),
