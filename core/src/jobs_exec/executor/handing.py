@@ -44,6 +44,7 @@ class Hand:
         self._intake = intake
         self._under_way: set[asyncio.Task[Ending]] = set()
         self._starting: set[asyncio.Task[tuple[Start, Attempt | None]]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self, job: NewJob) -> Ending:
         """Returns when its end is written. Raises `BackendUnavailable` when it could not be started."""
@@ -65,7 +66,7 @@ class Hand:
 
     def close(self) -> None:
         """The executor has left: whoever still waits is told so."""
-        for task in self._under_way:
+        for task in (*self._under_way, *self._retiring):
             task.cancel()
 
     async def _run(self, job: NewJob) -> Ending:
@@ -87,7 +88,10 @@ class Hand:
                 start = await self._backend.start(StartRequest(member.id, job))
                 attempt = None if start.job is None else self._intake.admit(start.job, self._lane_of(job), member)
         except Exception:
-            await self._intake.failed(member)
+            # Not awaited: while the database is away joining anew takes as long as that, and the caller would wait for it.
+            retiring = asyncio.create_task(self._intake.failed(member), name="retire after a start")
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
             raise
         if start.outcome is StartOutcome.NO_LEASE:
             raise BackendUnavailable(self._backend.name, "this executor's lease has ended; call again")
