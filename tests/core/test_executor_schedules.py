@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
@@ -82,6 +83,17 @@ async def test_an_executor_that_ends_by_itself_fires_what_is_due_and_runs_it(mod
     assert report.counts.succeeded == 2
     after = await view(probe)
     assert (after.last_tick, after.fired) == (due.next_tick, 1)
+
+
+async def test_one_that_runs_what_is_handed_to_it_fires_beside_that() -> None:
+    probe = Probe(WORK)
+    await put(probe, code())
+    await probe.harness.advance(60)
+    executor = probe.executor(Mode.HANDED)
+    working = asyncio.ensure_future(executor.run())
+    await come_true(lambda: len(probe.harness.tables.queue) == 2)
+    executor.drain()
+    await working
 
 
 async def test_schedules_of_code_are_carried_while_their_executor_lives_and_orphaned_after() -> None:

@@ -120,6 +120,12 @@ def test_the_tick_is_part_of_what_must_fit(site: Site) -> None:
     assert "schedule not of mail-dist does not fit" in problem
 
 
+def test_a_payload_that_is_too_long_is_told_whoever_has_the_type(site: Site) -> None:
+    install(site, "schedule('n', 'somebody.elses', every=60, orgs='a', data={'text': 'x' * 300}, tick_as='at')")
+    (problem,) = refused(JOB_MAX_PAYLOAD_BYTES="300")
+    assert "more than JOB_MAX_PAYLOAD_BYTES=300" in problem
+
+
 def test_a_type_of_another_process_is_no_problem_here(site: Site) -> None:
     install(site, "schedule('n', 'somebody.elses', every=60, orgs='a')")
     assert [made.type for made in build().schedules] == ["somebody.elses"]

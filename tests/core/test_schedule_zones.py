@@ -183,7 +183,7 @@ def test_ticks_grow_none_comes_twice_and_the_way_back_is_the_same(cron: str, zon
         ticking = timing(cron, zone)
     except InvalidSchedule:
         return
-    ticks = []
+    ticks: list[datetime] = []
     for _ in range(20):
         tick = ticking.after(ticks[-1] if ticks else moment)
         if tick is None:

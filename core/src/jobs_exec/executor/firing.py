@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 _BATCH = 100
 _MOST = 10_000
 _ROUNDS = 10
-_JOBS = 100_000
-"""Jobs of one firing, as far as it has several ticks; one tick is always fired whole."""
+_JOBS = 20_000
+"""Jobs of one firing, as far as it has several ticks: it is one transaction. One tick is always fired whole."""
 
 
 @dataclass(frozen=True, slots=True)

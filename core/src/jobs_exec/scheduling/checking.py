@@ -1,4 +1,4 @@
-"""The schedules of code, together: no two of one name, and nothing that could never run.
+"""The schedules of code, together: no two of one name, and nothing that could never run; and the data of any schedule.
 
 No expression is read here and no clock asked, so that a host is made without cronsim.
 """
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jobs_exec.contracts.handler import JobTable
-from jobs_exec.contracts.schedule import Audience, Schedule, tick_text
-from jobs_exec.errors import InvalidJob
+from jobs_exec.contracts.schedule import Audience, Schedule, tick_payload, tick_text
+from jobs_exec.envelope import encode_payload
+from jobs_exec.errors import InvalidJob, InvalidSchedule, PayloadTooLarge
 from jobs_exec.registry import APPLICATION
 
 SOME_TICK = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,11 +79,23 @@ def _misfit(made: Schedule, rules: Rules) -> str | None:
             "install a plugin with the hook org_directory, or name the orgs"
         )
     job_type = rules.job_types.get(made.type)
-    if job_type is None:
-        return None
     filled = made.data if made.tick_as is None else {**made.data, made.tick_as: tick_text(SOME_TICK)}
     try:
-        job_type.payload.encode(filled, rules.max_payload_bytes)
-    except InvalidJob as error:
+        payload_text(made, rules.max_payload_bytes)
+        if job_type is not None:
+            job_type.payload.encode(filled, rules.max_payload_bytes)
+    except (InvalidJob, InvalidSchedule) as error:
         return f"schedule {made.ref} does not fit its job type {made.type}: {error}"
     return None
+
+
+def payload_text(made: Schedule, max_payload_bytes: int) -> str:
+    """The data as JSON text; raises `InvalidSchedule` when it is too long, with the tick in it."""
+    try:
+        text = encode_payload(made.data, max_payload_bytes)
+        size = len(tick_payload(text, made.tick_as, SOME_TICK).encode())
+        if size > max_payload_bytes:
+            raise PayloadTooLarge(size, max_payload_bytes)
+    except PayloadTooLarge as error:
+        raise InvalidSchedule("data", error.problem) from None
+    return text
