@@ -17,6 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from jobs_exec import (
+    Audience,
     Backoff,
     Cancel,
     Client,
@@ -28,12 +29,15 @@ from jobs_exec import (
     Receipt,
     ReceiptOutcome,
     Retry,
+    Schedule,
     Snooze,
     Success,
     SyncClient,
     job,
     job_type,
     register_job,
+    register_schedule,
+    schedule,
 )
 from jobs_exec.contracts import (
     JSON,
@@ -50,6 +54,8 @@ from jobs_exec.contracts import (
     OrgStatus,
     PluginHost,
     QueueBackend,
+    ScheduleBook,
+    ScheduleView,
     hookimpl,
     hookspec,
 )
@@ -194,6 +200,29 @@ def org_directory(host: PluginHost, backend: QueueBackend) -> OrgDirectory | Non
 
 
 @hookimpl
+def schedules(host: PluginHost) -> Sequence[Schedule]:
+    return [
+        schedule("nightly", "mail.send", cron="0 3 * * *", zone="Europe/Berlin", orgs=Audience.ALL, overlap="skip"),
+        schedule("poll", "mail.send", every=timedelta(minutes=5), orgs=["acme"], data={"to": "x"}, catch_up="all:3"),
+    ]
+
+
+def registered() -> None:
+    made = register_schedule("hourly", "mail.send", cron="@hourly", orgs="acme", jitter=30, tick_as="at")
+    assert_type(made.every, int | None)
+    assert_type(made.orgs, tuple[str, ...] | Audience)
+    register_schedule("bad", "mail.send", evry=60, orgs="acme")  # type: ignore[call-arg]
+    register_schedule("bad", "mail.send", every="5m", orgs="acme")  # type: ignore[arg-type]
+    made.name = "other"  # type: ignore[misc]
+
+
+async def read_book(book: ScheduleBook) -> None:
+    due = await book.due(limit=10)
+    assert_type(due.schedules, tuple[ScheduleView, ...])
+    assert_type(due.next_tick, datetime | None)
+
+
+@hookimpl
 def queue_backend(host: PluginHost) -> QueueBackend:
     return CronBackend()
 
@@ -221,11 +250,12 @@ def protocols(harness: MemoryHarness, memory: MemoryBackend, cron: CronBackend, 
     backends: list[QueueBackend] = [memory, cron]
     stores: list[IdempotencyStore] = [store, memory.ledger]
     operator: Operator = memory.operator
+    book: ScheduleBook = memory.schedules
     harnesses: list[BackendHarness] = [harness]
     store_harness: StoreHarness = harness
     assert_type(backends[0].capabilities, frozenset[Capability])
     wrong: QueueBackend = store  # type: ignore[assignment]
-    print(stores, operator, harnesses, store_harness, wrong)
+    print(stores, operator, book, harnesses, store_harness, wrong)
 
 
 def tables(table: JobTable) -> None:

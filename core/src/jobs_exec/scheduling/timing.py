@@ -21,6 +21,8 @@ from jobs_exec.scheduling.zones import zone_of
 _SECOND = timedelta(seconds=1)
 _REACH = timedelta(days=366 * HORIZON)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
+"""Later ones no database need be able to keep."""
 
 
 class Timing(Protocol):
@@ -200,9 +202,10 @@ def _cron(text: str, zone: str) -> Cron:
 
 def _in_calendar(step: Callable[[datetime], datetime | None], moment: datetime) -> datetime | None:
     try:
-        return step(moment)
+        found = step(moment)
     except OverflowError:  # beyond the year 9999
         return None
+    return None if found is None or found > _LAST else found
 
 
 def _wall(moment: datetime, zone: tzinfo) -> datetime:
