@@ -31,7 +31,7 @@ from jobs_exec.contracts import (
     SyncAttemptTransaction,
     TypeRecord,
 )
-from jobs_exec.errors import CapabilityMissing
+from jobs_exec.errors import CapabilityMissing, ConfigurationError, PluginError
 from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, Settlement
 from jobs_exec_cron.verifying import Verifier
 
@@ -44,11 +44,23 @@ class CronBackend:
 
     name = "cron"
     capabilities = frozenset({Capability.PUSH})
-    ledger: IdempotencyStore | None = None
 
-    def __init__(self, verifiers: Callable[[], tuple[Verifier, ...]] = tuple) -> None:
+    def __init__(
+        self,
+        queue: Callable[[], QueueBackend] | None = None,
+        verifiers: Callable[[], tuple[Verifier, ...]] = tuple,
+    ) -> None:
+        self._queue = queue
         self.verifiers = verifiers
         """Asks the plugins who may call the endpoint that stands on this backend."""
+
+    @property
+    def ledger(self) -> IdempotencyStore | None:
+        """The queue's, so that a run counts for both; None where no queue can be had, as in a process that only sends."""
+        try:
+            return None if self._queue is None else self._queue().ledger
+        except (ConfigurationError, PluginError):
+            return None
 
     @property
     def operator(self) -> Operator:
@@ -115,8 +127,10 @@ class CronBackend:
 
     @property
     def queue(self) -> QueueBackend:
-        """Raises `CapabilityMissing`."""
-        self._refuse(Capability.START, NOT_YET)
+        """The backend that ``JOB_CRON_QUEUE`` names. Raises `ConfigurationError` and `PluginError`."""
+        if self._queue is None:
+            self._refuse(Capability.START, NOT_YET)
+        return self._queue()
 
     async def start(self, request: StartRequest) -> Start:
         """Raises `CapabilityMissing`."""

@@ -17,7 +17,8 @@ from jobs_exec_cron.verifying import Verifier, VerifierHookSpecs, collected
 @hookimpl
 def queue_backend(host: PluginHost) -> QueueBackend:
     """The backend that `JOB_QUEUE_BACKEND=cron` selects."""
-    return CronBackend(verifiers=lambda: collected(host))
+    settings = host.settings(CronSettings)
+    return CronBackend(lambda: host.backend(settings.queue), lambda: collected(host))
 
 
 @hookimpl
