@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from jobs_exec import Envelope, Identity, job_type
 from jobs_exec.contracts import Capability, Policy, TypeRecord
 from jobs_exec.errors import CapabilityMissing, InvalidJob, PayloadTooLarge, UnknownJobType
-from jobs_exec.job import NewJob
+from jobs_exec.job import Handed, NewJob
 from jobs_exec.preparing import prepare, require, unregistered
 from jobs_exec.registry import compile_table, isolated
 
@@ -133,3 +133,10 @@ def test_what_a_backend_does_not_do_is_refused_by_its_name(options: dict[str, ob
 def test_known_types_are_looked_up_only_for_types_the_process_lacks() -> None:
     assert not unregistered([Envelope("acme", "bill")], TABLE)
     assert unregistered([Envelope("acme", "bill"), Envelope("acme", "far")], TABLE)
+
+
+def test_what_the_caller_said_travels_beside_what_became_of_it() -> None:
+    plain, said = made("acme", "bill", {"number": 1}), made("acme", "bill", {"number": 1}, key="k", max_attempts=9)
+    assert plain.handed == Handed('{"number":1}', None, None)
+    assert said.handed == Handed('{"number":1}', "k", 9)
+    assert "number" not in repr(plain)

@@ -25,7 +25,7 @@ from jobs_exec.contracts.schedule import Schedule
 from jobs_exec.contracts.store import IdempotencyStore
 from jobs_exec.discovery import BACKENDS, STORES, PluginRecord, PluginState, discover, unknown_name_text
 from jobs_exec.discovery import Policy as PluginPolicy
-from jobs_exec.errors import ConfigurationError, JobsError, PluginError, UnknownBackend
+from jobs_exec.errors import CapabilityMissing, ConfigurationError, JobsError, PluginError, UnknownBackend
 from jobs_exec.installed import installed_settings
 from jobs_exec.modules import import_problem
 from jobs_exec.plugging import Plugins, unknown_names
@@ -79,11 +79,11 @@ class _PluginHost:
     policy: Policy
     hook: pluggy.HookRelay
     loader: SettingsLoader
-    backends: Callable[[str], QueueBackend]
+    backends: Callable[[str, str], QueueBackend]
 
-    def backend(self, name: str) -> QueueBackend:
+    def backend(self, name: str, asked_by: str = "JOB_QUEUE_BACKEND") -> QueueBackend:
         """See `contracts.PluginHost.backend`."""
-        return self.backends(name)
+        return self.backends(name, asked_by)
 
     def settings(self, cls: type[S]) -> S:
         _check_names(cls)
@@ -140,12 +140,13 @@ class Assembly:
     def host(self, for_: Purpose = Purpose.EXECUTOR, *, tolerate_broken: bool = False) -> Host:
         """See `build_host`."""
         self.plugins.load_handlers()
-        backend_plugin = self._selected(BACKENDS, "queue_backend", self.settings.queue_backend)
+        backend_plugin = self._selected(BACKENDS, self.settings.queue_backend, self._asked("queue_backend"))
         store_plugin = self._selected_store()
         self.plugins.complete()
         backend = self._backend(*backend_plugin)
-        store = self._store(store_plugin, backend)
-        directory = self.plugins.first("org_directory", host=self.plugin_host, backend=backend)
+        queue = _where_jobs_run(backend)
+        store = self._store(store_plugin, backend, queue)
+        directory = self.plugins.first("org_directory", host=self.plugin_host, backend=queue)
         answers = self.answers(leave_out_broken=for_ is Purpose.EXECUTOR)
         schedules = self.schedules(answers.job_types, has_directory=directory is not None)
         warnings = self.warnings()
@@ -168,10 +169,10 @@ class Assembly:
             loader=self.loader,
         )
 
-    def other_backend(self, name: str) -> QueueBackend:
+    def other_backend(self, name: str, asked_by: str) -> QueueBackend:
         """A backend that another one stands on, made once. Raises `UnknownBackend` and `PluginError`."""
         if name not in self._others:
-            record, plugin = self._selected(BACKENDS, "queue_backend", name)
+            record, plugin = self._selected(BACKENDS, name, _Asked(asked_by))
             self.plugins.complete()
             self._others[name] = self._backend(record, plugin)
         return self._others[name]
@@ -243,36 +244,43 @@ class Assembly:
 
     # --- the selected ones -----------------------------------------------------------------------------
 
-    def _selected(self, group: str, setting: str, name: str) -> tuple[PluginRecord, object]:
+    def _selected(self, group: str, name: str, asked: _Asked) -> tuple[PluginRecord, object]:
         """The plugin that a setting names; `UnknownBackend` lists what there is, `PluginError` why it fails."""
         candidates = [record for record in self.plugins.records if record.group == group]
         named = [record for record in candidates if record.name == name]
         if not named:
             kind = "queue backend" if group == BACKENDS else "idempotency store"
-            source = f"JOB_{setting.upper()} from {self.loader.source(CoreSettings, setting)}"
-            raise UnknownBackend(f"JOB_{setting.upper()}", unknown_name_text(kind, name, source, candidates))
-        if named[0].state is PluginState.DISABLED:
-            raise PluginError([f"{name} is selected by JOB_{setting.upper()} but {named[0].reason}"])
-        plugin = self.plugins.load(named[0]) if named[0].state is PluginState.AVAILABLE else None
+            raise UnknownBackend(asked.setting, unknown_name_text(kind, name, str(asked), candidates))
+        (record, *_) = named
+        if record.state is PluginState.DISABLED:
+            raise PluginError([f"{name} is selected by {asked.setting} but {record.reason}"])
+        # Asked again it is loaded already, or it failed and says so again.
+        known = self.plugins.plugin_of(record) if record.state is PluginState.LOADED else None
+        plugin = known or (self.plugins.load(record) if record.state is PluginState.AVAILABLE else None)
         if plugin is None:
             raise PluginError(self.problems or [each.problem or "" for each in named])
-        return named[0], plugin
+        return record, plugin
+
+    def _asked(self, setting: str) -> _Asked:
+        return _Asked(f"JOB_{setting.upper()}", self.loader.source(CoreSettings, setting))
 
     def _selected_store(self) -> tuple[PluginRecord, object] | None:
         name = self.settings.idempotency_store
-        return None if name is None else self._selected(STORES, "idempotency_store", name)
+        return None if name is None else self._selected(STORES, name, self._asked("idempotency_store"))
 
     def _backend(self, record: PluginRecord, plugin: object) -> QueueBackend:
         backend = self.plugins.demand(record, plugin, "queue_backend", host=self.plugin_host)
         if backend is None:
-            missing = f"{self.settings.queue_backend} implements no hook queue_backend, or it answered None"
+            missing = f"{record.name} implements no hook queue_backend, or it answered None"
             raise PluginError(self.problems if self.plugins.broken(record) else [*self.problems, missing])
         return cast(QueueBackend, backend)
 
-    def _store(self, selected: tuple[PluginRecord, object] | None, backend: QueueBackend) -> IdempotencyStore:
+    def _store(
+        self, selected: tuple[PluginRecord, object] | None, backend: QueueBackend, queue: QueueBackend
+    ) -> IdempotencyStore:
         store: Any = backend.ledger
         if selected is not None:
-            store = self.plugins.demand(*selected, "idempotency_store", host=self.plugin_host, backend=backend)
+            store = self.plugins.demand(*selected, "idempotency_store", host=self.plugin_host, backend=queue)
             if store is None and self.plugins.broken(selected[0]):
                 raise PluginError(self.problems)
         if store is None:
@@ -288,6 +296,30 @@ class Assembly:
     def _in_order(self, hook: str) -> list[Any]:
         """The answers of every plugin, by entry-point name, so that the order does not hang on the file system."""
         return [answer for _, answer in self.plugins.ask_all(hook, host=self.plugin_host)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which setting names a plugin, and where its value stands when the core's own settings say so."""
+
+    setting: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.setting} from {self.place}" if self.place else self.setting
+
+
+def _where_jobs_run(backend: QueueBackend) -> QueueBackend:
+    """What stores and directories are asked for: of a backend that jobs are pushed to, the queue it stands on.
+
+    A process that only sends jobs may have no such queue; whoever runs jobs asks for it again, and is told what is wrong.
+    """
+    if Capability.PUSH not in backend.capabilities:
+        return backend
+    try:
+        return backend.queue
+    except (CapabilityMissing, ConfigurationError, PluginError):
+        return backend
 
 
 @dataclass(frozen=True, slots=True)

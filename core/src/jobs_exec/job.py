@@ -44,11 +44,24 @@ class ReceiptOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """What a caller said where a job holds what became of it: for backends that send jobs on, to be prepared again there.
+
+    `data` is JSON text as it was handed in, before a model filled it; `max_attempts` is the envelope's own.
+    """
+
+    data: str = field(repr=False)
+    key: str | None = None
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A validated job ready to be inserted.
 
     `payload` is JSON text as it will be stored. `run_hash` has 32 bytes. `max_attempts` is final: envelope,
     else type, else ``JOB_MAX_ATTEMPTS``. Either `run_at` or `delay` (seconds from the backend's now) may be set.
+    `handed` is None for jobs that no caller brought (those of schedules).
     """
 
     id: UUID
@@ -66,6 +79,7 @@ class NewJob:
     delay: float | None = None
     expires_at: datetime | None = None
     trace: str | None = None
+    handed: Handed | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,11 @@ _PLAIN = (Any, dict, Mapping, dict[str, Any], Mapping[str, Any], dict[str, objec
 
 @dataclass(frozen=True, slots=True)
 class EncodedPayload:
-    """`text` is the JSON to store; `canonical` the RFC 8785 bytes of the data as handed in."""
+    """`text` is the JSON to store; `handed` and `canonical` (RFC 8785) are the data as handed in."""
 
     text: str = field(repr=False)
     canonical: bytes = field(repr=False)
+    handed: str = field(repr=False)
 
 
 class Payload:
@@ -58,9 +59,9 @@ class Payload:
         text = encode_payload(handed_in, max_bytes)
         canonical = canonical_json(handed_in)
         if self._adapter is None:
-            return EncodedPayload(text, canonical)
+            return EncodedPayload(text, canonical, text)
         stored = self._through_model(self._adapter, text)
-        return EncodedPayload(encode_payload(stored, max_bytes), canonical)
+        return EncodedPayload(encode_payload(stored, max_bytes), canonical, text)
 
     def _through_model(self, adapter: TypeAdapter[Any], text: str) -> Mapping[str, Any]:
         from pydantic import ValidationError

@@ -19,7 +19,7 @@ from jobs_exec.contracts.schedule import tick_text
 from jobs_exec.envelope import Envelope
 from jobs_exec.errors import CapabilityMissing, InvalidJob, UnknownJobType
 from jobs_exec.identity import Identity, digest, new_job_id, payload_digest, run_hash
-from jobs_exec.job import NewJob
+from jobs_exec.job import Handed, NewJob
 from jobs_exec.payload import Payload
 
 _UNTYPED = Payload(dict)
@@ -79,6 +79,7 @@ def prepare(
         delay=envelope.delay,
         expires_at=envelope.expires_at,
         trace=envelope.trace,
+        handed=Handed(payload.handed, envelope.key, envelope.max_attempts),
     )
 
 

@@ -63,10 +63,11 @@ class PluginHost(Protocol):
         """An instance of a pydantic-settings class, read from the command line's overrides, the environment,
         ``.env`` and ``[tool.jobs-exec]``. Raises `ConfigurationError` naming the setting."""
 
-    def backend(self, name: str) -> QueueBackend:
+    def backend(self, name: str, asked_by: str = "JOB_QUEUE_BACKEND") -> QueueBackend:
         """The installed backend of that entry-point name, for one that stands on another's queue; made once.
 
-        Raises `UnknownBackend` when it is not installed and `PluginError` when it is broken.
+        `asked_by` is the setting that named it. Raises `UnknownBackend` when it is not installed, `PluginError` when
+        it is broken, and what it says about its own settings.
         """
 
 
