@@ -27,7 +27,7 @@ from jobs_exec_table.granting import TABLES, Granting, Right
 from jobs_exec_table.harness import TableHarness
 from jobs_exec_table.settings import TableSettings
 
-CLOSED = (*TABLES, "all_jobs")
+CLOSED = (*TABLES, "all_jobs", "all_schedules")
 
 
 async def work(ctx: JobContext, data: dict[str, Any]) -> None:
@@ -157,7 +157,8 @@ def test_functions_with_the_owner_s_rights_look_names_up_nowhere(migrated: Datab
     definers = migrated.execute(
         "select proname::text, proconfig::text from pg_proc where pronamespace = 'jobs'::regnamespace and prosecdef"
     )
-    assert {name for name, _ in definers} == {"enqueue", "enqueue_seqs_v1", "jobs_enqueue_v1", "known_types_v1"}
+    expected = {"enqueue", "enqueue_seqs_v1", "fire", "jobs_enqueue_v1", "known_types_v1"}
+    assert {name for name, _ in definers} == expected
     assert all('search_path=\\"\\"' in str(settings) for _, settings in definers)
 
 

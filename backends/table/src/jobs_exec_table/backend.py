@@ -1,7 +1,7 @@
 """`QueueBackend` on Postgres: one role a module, put together here.
 
-`enqueueing`, `claiming`, `settling`, `attempts`, `upkeep` and `operating` each know their statements; `connections`
-knows the pools, `waking` the hints. Every method is one statement in a connection of the pool.
+`enqueueing`, `claiming`, `settling`, `attempts`, `scheduling`, `upkeep` and `operating` each know their statements;
+`connections` knows the pools, `waking` the hints. Every method is one statement in a connection of the pool.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from jobs_exec.contracts import (
     SyncAttemptTransaction,
     TypeRecord,
 )
-from jobs_exec.errors import CapabilityMissing
 from jobs_exec.job import AttemptRef, ClaimedJob, NewJob, Receipt, Settlement
 from jobs_exec_table.attempts import Attempts
 from jobs_exec_table.claiming import Claiming
@@ -38,6 +37,7 @@ from jobs_exec_table.connections import Connections
 from jobs_exec_table.enqueueing import Enqueueing
 from jobs_exec_table.membership import Membership
 from jobs_exec_table.operating import TableOperator
+from jobs_exec_table.scheduling import TableBook
 from jobs_exec_table.settings import TableSettings
 from jobs_exec_table.settling import Settling
 from jobs_exec_table.starting import Starting
@@ -48,7 +48,6 @@ from jobs_exec_table.waking import Waking
 CAPABILITIES = frozenset(Capability) - {
     Capability.PUSH,
     Capability.ORG_LIMITS,
-    Capability.SCHEDULES,
 }
 
 
@@ -72,6 +71,7 @@ class TableBackend:
         )
         self._upkeep = Upkeep(self.connections, policy)
         self._waking = Waking(self.connections)
+        self._book = TableBook(self.connections, policy, self._waking.wake)
 
     async def open(self) -> None:
         """Connects. Raises `BackendUnavailable` or `SchemaMismatch`."""
@@ -159,8 +159,8 @@ class TableBackend:
 
     @property
     def schedules(self) -> ScheduleBook:
-        """Raises `CapabilityMissing`."""
-        raise CapabilityMissing(self.name, Capability.SCHEDULES)
+        """Where periodic jobs are kept."""
+        return self._book
 
     # --- upkeep ----------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ _ADDRESS = re.compile(r'(?:at "([\w.:-]+)"(?: \([\w.:]+\))?, port (\d+)|on socke
 """Where libpq tried to connect: a host that it could resolve, so no part of a password."""
 
 _PERMISSION = re.compile(r"permission denied for (\w+(?: \w+)?) ([\w.]+)")
-_OURS = re.compile(r"(jobs|jobs_\w+|job_\w+|all_jobs|schema_migrations|known_types_v1|enqueue)$")
+_OURS = re.compile(r"(jobs|jobs_\w+|job_\w+|all_\w+|schedules?_\w+|schema_migrations|known_types_v1|enqueue|fire)$")
 """Names of ours in such a text, which says no schema."""
 
 

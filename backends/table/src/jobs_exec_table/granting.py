@@ -31,6 +31,8 @@ TABLES: tuple[LiteralString, ...] = (
     "job_executors",
     "job_types",
     "job_cursors",
+    "job_schedules",
+    "job_schedule_jobs",
 )
 """What row-level security hides from everybody who has no policy."""
 

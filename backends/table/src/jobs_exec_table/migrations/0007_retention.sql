@@ -1,6 +1,7 @@
 -- Retention: runs and keys past their time.
 
--- Deletes up to p_limit runs past their time and as many expired keys; 0 for whoever comes while another does it.
+-- Deletes up to p_limit runs past their time, as many expired keys, and as many notes of schedules about jobs that have
+-- ended; 0 for whoever comes while another does it.
 create or replace function jobs.jobs_purge_v1(p_limit integer) returns bigint
 language plpgsql volatile
 set search_path = ''
@@ -22,7 +23,7 @@ begin
         select r.job_id from jobs.job_runs r where r.keep_until <= jobs.clock()
         order by r.keep_until limit p_limit for update skip locked);
     delete from jobs.job_runs r where r.job_id = any(v_runs);
-    return cardinality(v_keys) + cardinality(v_runs);
+    return cardinality(v_keys) + cardinality(v_runs) + jobs.schedule_jobs_purge(p_limit);
 end
 $$;
 

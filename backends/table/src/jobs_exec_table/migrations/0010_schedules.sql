@@ -1,0 +1,479 @@
+-- Schedules: what becomes due for which orgs at which ticks, and how far each has fired.
+--
+-- Nobody leads. Whoever finds a schedule due computes its ticks (cron expressions and zones are not this database's to
+-- read) and asks to fire them: in one transaction its row is locked and compared with what the asker saw, the jobs of
+-- all orgs are inserted, and the row is moved on. The identity of each job, (schedule, org, tick), is the second belt.
+
+do $$
+begin
+    create domain jobs.schedule_name as text collate "C"
+        constraint schedule_name_is_a_letter_then_letters_digits_or_punctuation
+            check (value ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$');
+exception when duplicate_object then
+    null;  -- applied before; a domain cannot be created "if not exists"
+end
+$$;
+
+create table if not exists jobs.job_schedules (
+    id uuid not null default jobs.uuid_v7(),
+    owner text collate "C" not null default '',
+    org_id jobs.org_id,
+    name jobs.schedule_name not null,
+    -- Neither an owner nor a name has a slash in it.
+    ref text collate "C" not null generated always as (owner || '/' || name || coalesce('/' || org_id, '')) stored,
+    type jobs.type_name not null,
+    payload jobs.job_data not null default '{}',
+    cron text,
+    every bigint,
+    zone text not null default 'UTC',
+    orgs jobs.org_id[],
+    catch_up text not null default 'last',
+    catch_up_limit smallint not null default 10,
+    overlap text not null default 'allow',
+    jitter double precision not null default 0,
+    start_at timestamptz,
+    end_at timestamptz,
+    tick_as text,
+    priority smallint not null default 5,
+    max_attempts smallint,
+    enabled boolean not null default true,
+    paused boolean not null default false,
+    next_tick timestamptz,
+    last_tick timestamptz,
+    fired bigint not null default 0,
+    missed bigint not null default 0,
+    created_at timestamptz not null default jobs.clock(),
+    updated_at timestamptz not null default jobs.clock(),
+    constraint job_schedules_pkey primary key (id),
+    constraint a_name_is_unique_for_each_owner_and_tenant unique (ref),
+    constraint owner_is_empty_or_a_distribution check (owner ~ '^([A-Za-z0-9][A-Za-z0-9._-]*)?$'),
+    constraint either_cron_or_every_is_set check ((cron is null) <> (every is null)),
+    constraint cron_has_1_to_256_characters check (length(cron) between 1 and 256),
+    constraint every_is_at_least_a_second check (every >= 1),
+    constraint zone_has_1_to_64_characters check (length(zone) between 1 and 64),
+    -- Not "=": with orgs null, all of them, it would be neither true nor false, and pass.
+    constraint a_tenants_schedule_is_for_its_own_org_alone
+        check (org_id is null or orgs is not distinct from array[org_id]),
+    constraint orgs_are_1_to_10000_or_all
+        check (orgs is null or cardinality(orgs) between 1 and 10000 and array_position(orgs, null) is null),
+    constraint catch_up_is_none_last_or_all check (catch_up in ('none', 'last', 'all')),
+    constraint catch_up_limit_is_1_to_1000 check (catch_up_limit between 1 and 1000),
+    constraint overlap_is_allow_or_skip check (overlap in ('allow', 'skip')),
+    constraint jitter_is_at_most_a_day check (jitter between 0 and 86400),
+    constraint end_is_later_than_start check (end_at > start_at),
+    constraint ticks_are_whole_seconds check (
+        extract(second from next_tick) % 1 = 0 and extract(second from last_tick) % 1 = 0
+        and extract(second from start_at) % 1 = 0 and extract(second from end_at) % 1 = 0),
+    constraint times_lie_between_the_years_1970_and_9999 check (
+        least(next_tick, last_tick, start_at, end_at) >= '1970-01-01 00:00+00'
+        and greatest(next_tick, last_tick, start_at, end_at) < '9999-12-30 00:00+00'),
+    constraint tick_as_has_1_to_128_characters check (length(tick_as) between 1 and 128),
+    -- A payload that no client could read would stop the reading of all that is due with it.
+    constraint payload_can_be_read check (jobs.problem_of_data_v1(payload, 1073741824) is null),
+    constraint priority_is_0_to_9 check (priority between 0 and 9),
+    constraint max_attempts_is_1_to_1000 check (max_attempts between 1 and 1000),
+    constraint counts_are_never_negative check (fired >= 0 and missed >= 0)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- What is due, owner by owner: all the schedules of a distribution that nobody runs any more would stand before the
+-- others for ever.
+create index if not exists job_schedules_due on jobs.job_schedules (owner, next_tick, id)
+    where enabled and not paused and next_tick is not null;
+create index if not exists job_schedules_by_name on jobs.job_schedules (name, owner, org_id nulls first);
+create index if not exists job_schedules_by_org on jobs.job_schedules (org_id, name) where org_id is not null;
+
+-- The last job of each org, of schedules that skip an org whose last job is live.
+create table if not exists jobs.job_schedule_jobs (
+    schedule uuid not null,
+    job_id uuid not null,
+    seen_at timestamptz not null default jobs.clock(),
+    org_id jobs.org_id not null,
+    constraint job_schedule_jobs_pkey primary key (schedule, org_id),
+    constraint the_schedule_exists foreign key (schedule) references jobs.job_schedules (id) on delete cascade
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+
+create index if not exists job_schedule_jobs_retention on jobs.job_schedule_jobs (seen_at);
+
+comment on table jobs.job_schedules is
+    'Schedules, from code and from run time: what becomes due for whom and when, and how far each has fired.';
+comment on column jobs.job_schedules.id is 'Enters the identity of its jobs: schedule:<id>@<tick>.';
+comment on column jobs.job_schedules.owner is
+    'The distribution (or application) whose code defines it; empty when it was added at run time.';
+comment on column jobs.job_schedules.org_id is 'The tenant it belongs to, whose org is then the only one it is for.';
+comment on column jobs.job_schedules.name is 'Unique for each owner and tenant.';
+comment on column jobs.job_schedules.ref is 'Owner, name and tenant in one: what executors announce.';
+comment on column jobs.job_schedules.type is 'The type of its jobs.';
+comment on column jobs.job_schedules.payload is 'The data of its jobs, as text, without the tick.';
+comment on column jobs.job_schedules.cron is 'When: a cron expression, read in zone.';
+comment on column jobs.job_schedules.every is 'When: seconds between ticks, counted from start_at, else from 1970.';
+comment on column jobs.job_schedules.zone is 'IANA name of the time zone in which cron is read.';
+comment on column jobs.job_schedules.orgs is 'Whom it is for; null for all active orgs of the org directory.';
+comment on column jobs.job_schedules.catch_up is 'What becomes of missed ticks: none, last or all.';
+comment on column jobs.job_schedules.catch_up_limit is 'With catch_up all: at most so many of them.';
+comment on column jobs.job_schedules.overlap is 'While the last job of an org is live: allow another, or skip that org.';
+comment on column jobs.job_schedules.jitter is 'Longest delay of an org''s job after the tick, seconds.';
+comment on column jobs.job_schedules.start_at is 'No tick lies before.';
+comment on column jobs.job_schedules.end_at is 'No tick lies at or after.';
+comment on column jobs.job_schedules.tick_as is 'The field of the data that receives the tick.';
+comment on column jobs.job_schedules.priority is 'Of its jobs.';
+comment on column jobs.job_schedules.max_attempts is 'Of its jobs; null for that of the type.';
+comment on column jobs.job_schedules.enabled is 'False by its own definition: it does not fire in turn.';
+comment on column jobs.job_schedules.paused is 'By an operator; survives deployments.';
+comment on column jobs.job_schedules.next_tick is 'The first tick that was not fired; null when there is no more.';
+comment on column jobs.job_schedules.last_tick is 'The last tick that was fired.';
+comment on column jobs.job_schedules.fired is 'Ticks that were fired.';
+comment on column jobs.job_schedules.missed is 'Ticks that were dropped.';
+comment on column jobs.job_schedules.created_at is 'When it was first defined.';
+comment on column jobs.job_schedules.updated_at is 'When its definition last changed.';
+comment on table jobs.job_schedule_jobs is 'The last job of each org, of schedules with overlap skip.';
+comment on column jobs.job_schedule_jobs.schedule is 'The schedule; rows go with it.';
+comment on column jobs.job_schedule_jobs.org_id is 'The tenant.';
+comment on column jobs.job_schedule_jobs.job_id is 'The last job; it may have ended.';
+comment on column jobs.job_schedule_jobs.seen_at is
+    'When the job was made, or was last seen to be live by the retention, which deletes the rows of others.';
+
+-- --- reading -------------------------------------------------------------------------------------------
+
+-- Every schedule with its state: the first that is true of paused, disabled, orphaned and ended, else active. Orphaned
+-- is computed, never stored: code that nobody carries while nobody runs is active again with its next executor.
+create or replace view jobs.all_schedules with (security_invoker = true) as
+select s.id, s.name::text as name, s.owner, s.org_id::text as org_id, s.type::text as type,
+    case
+        when s.paused then 'paused'
+        when not s.enabled then 'disabled'
+        when s.owner <> '' and not exists (
+            select from jobs.job_executors e
+            where e.lease_until > clock_timestamp() and s.ref = any(e.schedules)) then 'orphaned'
+        when s.next_tick is null then 'ended'
+        else 'active'
+    end as state,
+    s.cron, s.every, s.zone, s.orgs::text[] as orgs, s.next_tick, s.last_tick, s.fired, s.missed, s.catch_up,
+    s.catch_up_limit, s.overlap, s.jitter, s.start_at, s.end_at, s.tick_as, s.priority, s.max_attempts, s.enabled,
+    s.paused, s.payload::json as payload, s.created_at, s.updated_at
+from jobs.job_schedules s;
+
+comment on view jobs.all_schedules is 'Schedules with their state, for people and tools.';
+
+-- Owners that may have a schedule that fires in turn: run time itself, and those that some live executor carries.
+create or replace function jobs.schedule_owners() returns setof text
+language sql volatile
+set search_path = ''
+as $$
+    select '' union
+    select split_part(r, '/', 1) from jobs.job_executors e, unnest(e.schedules) r
+    where e.lease_until > clock_timestamp()
+$$;
+
+-- Active schedules whose tick has come, longest waiting first.
+create or replace function jobs.schedules_due_v1(p_limit integer) returns setof jobs.all_schedules
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+    return query
+        select d.*
+        from jobs.schedule_owners() o(owner)
+        cross join lateral (
+            select a.* from jobs.all_schedules a
+            where a.owner = o.owner and a.enabled and not a.paused and a.next_tick <= jobs.clock()
+                and a.state = 'active'
+            order by a.next_tick, a.id
+            limit p_limit
+        ) d
+        order by d.next_tick, d.id
+        limit p_limit;
+end
+$$;
+
+-- The first tick of active schedules that has not come.
+create or replace function jobs.schedules_next_v1() returns timestamptz
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+    return (
+        select min(d.next_tick)
+        from jobs.schedule_owners() o(owner)
+        cross join lateral (
+            select a.next_tick from jobs.all_schedules a
+            where a.owner = o.owner and a.enabled and not a.paused and a.next_tick > jobs.clock()
+                and a.state = 'active'
+            order by a.next_tick
+            limit 1
+        ) d);
+end
+$$;
+
+-- --- firing --------------------------------------------------------------------------------------------
+
+-- Inserts the jobs of one schedule for all ticks and orgs, as jobs_enqueue_v1 would. Answers how many were made, and
+-- how many existed: live, or succeeded with an unexpired key.
+--
+-- 10,000 orgs take 0.25 to 0.4 s with durable commits (PostgreSQL 15 and 18), of which calling jobs.run_hash_v1 for each
+-- is 0.06 to 0.12 s: less than a second text of the rule would be worth.
+create or replace function jobs.fire_jobs(
+    p_schedule jobs.job_schedules, p_ticks timestamptz[], p_orgs text[], p_queue text, p_max_attempts smallint,
+    out created bigint, out duplicates bigint
+)
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_now constant timestamptz := jobs.clock();
+    v_digests uuid[];
+begin
+    with ticks as materialized (
+        select t.tick, jobs.tick_payload(p_schedule.payload, p_schedule.tick_as, t.tick)::jobs.job_data as payload,
+            convert_to(jobs.tick_key(p_schedule.id, t.tick), 'UTF8') as key
+        from unnest(p_ticks) t(tick)
+    ),
+    -- All that this firing is about, but for orgs to be skipped. In the order of ticks: an org's jobs run in it.
+    asked as materialized (
+        select o.org_id, t.tick, t.payload, nextval('jobs.jobs_queue_seq') as seq,
+            jobs.run_hash_v1(o.org_id, p_schedule.type, 'key', t.key) as run_hash,
+            case when p_schedule.jitter = 0 then t.tick
+                 else t.tick + p_schedule.jitter * jobs.org_share(p_schedule.id, o.org_id) * interval '1 second'
+            end as due
+        from ticks t
+        cross join unnest(p_orgs) o(org_id)
+        left join lateral (
+            select true as live
+            from jobs.job_schedule_jobs j
+            join jobs.jobs_queue q on q.id = j.job_id
+            where p_schedule.overlap = 'skip' and j.schedule = p_schedule.id and j.org_id = o.org_id
+            limit 1
+        ) l on true
+        where l.live is null
+    ),
+    keyed as materialized (
+        select a.*, d.digest, k.done is not null as done
+        from asked a
+        cross join lateral (select encode(substring(a.run_hash from 1 for 16), 'hex')::uuid) d(digest)
+        left join lateral (
+            select true as done from jobs.job_keys k where k.digest = d.digest and k.expires_at > v_now limit 1
+        ) k on true
+    ),
+    -- turn counts the jobs of each org that are still to be done: with overlap skip it gets the first of them.
+    turns as (
+        select k.*, count(*) filter (where not k.done) over org as turn
+        from keyed k
+        where p_schedule.overlap = 'skip'
+        window org as (partition by k.org_id collate "C" order by k.tick, k.seq)
+        union all
+        select k.*, case when k.done then 0 else 1 end from keyed k where p_schedule.overlap = 'allow'
+    ),
+    made as (
+        insert into jobs.jobs_queue (seq, org_id, type, queue, payload, identity, run_hash, digest, max_attempts,
+            priority, created_at, run_at, first_due, state)
+        select t.seq, t.org_id, p_schedule.type, p_queue, t.payload, 'key', t.run_hash, t.digest, p_max_attempts,
+            p_schedule.priority, v_now, t.due, greatest(t.due, v_now),
+            case when t.due <= v_now then 'ready' else 'scheduled' end::jobs.job_state
+        from turns t
+        where not t.done and t.turn = 1
+        order by t.digest, t.seq
+        on conflict (digest) do nothing
+        returning 1
+    )
+    select (select count(*) from made), count(*) filter (where t.turn = case when t.done then 0 else 1 end),
+        array_agg(t.digest) filter (where not t.done and t.turn = 1 and p_schedule.overlap = 'skip')
+    into created, duplicates, v_digests
+    from turns t;
+    duplicates := duplicates - created;
+    insert into jobs.job_schedule_jobs (schedule, org_id, job_id, seen_at)
+    select p_schedule.id, q.org_id, q.id, v_now from jobs.jobs_queue q where q.digest = any(v_digests)
+    on conflict (schedule, org_id) do update set job_id = excluded.job_id, seen_at = excluded.seen_at;
+end
+$$;
+
+-- A tick as it stands in identities and payloads.
+create or replace function jobs.tick_text(p_tick timestamptz) returns text
+language sql stable parallel safe
+return pg_catalog.to_char(p_tick at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+
+-- The identity of a schedule's job at a tick. The twin of the one computed in clients.
+create or replace function jobs.tick_key(p_schedule uuid, p_tick timestamptz) returns text
+language sql stable parallel safe
+return 'schedule:' || p_schedule || '@' || jobs.tick_text(p_tick);
+
+-- The payload at a tick, which is its last field where it is wanted. Spliced as text: jsonb would re-type the numbers.
+create or replace function jobs.tick_payload(p_payload json, p_tick_as text, p_tick timestamptz) returns json
+language sql stable
+set search_path = ''
+as $$
+    select case
+        when p_tick_as is null then p_payload
+        else (left(rtrim(p_payload::text, E' \t\r\n'), -1)
+            || case when exists (select from json_object_keys(p_payload)) then ',' else '' end
+            || to_json(p_tick_as)::text || ':"' || jobs.tick_text(p_tick) || '"}')::json
+    end
+$$;
+
+-- An org's share of the jitter, 0 up to but not 1: the first 4 bytes of SHA-256(schedule id, org id) over 2^32.
+create or replace function jobs.org_share(p_schedule uuid, p_org text) returns double precision
+language sql immutable parallel safe
+return ('x' || pg_catalog.encode(substring(
+    pg_catalog.sha256(pg_catalog.uuid_send(p_schedule) || pg_catalog.convert_to(p_org, 'UTF8')) from 1 for 4), 'hex')
+    )::bit(32)::bigint / 4294967296.0::double precision;
+
+-- Fires ticks of a schedule for orgs and moves it on to p_next; or, with p_expected null, fires them out of turn.
+--
+-- "outcome" is a FireOutcome. p_more: further orgs of the same ticks follow in this transaction, and the schedule is
+-- moved on with the last of them. p_max_attempts is for types that nobody has announced.
+create or replace function jobs.jobs_fire_v1(
+    p_schedule uuid, p_expected timestamptz, p_ticks timestamptz[], p_orgs text[], p_next timestamptz,
+    p_missed bigint, p_max_attempts smallint, p_more boolean default false,
+    out outcome text, out created bigint, out skipped bigint, out duplicates bigint, out queue text
+)
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+-- Whoever has enqueued one of these jobs in a transaction that stays open would hold up those of all orgs, and us.
+set lock_timeout = '3s'
+as $$
+declare
+    v_row jobs.job_schedules%rowtype;
+    v_ticks timestamptz[];
+    v_attempts smallint;
+begin
+    created := 0;
+    skipped := 0;
+    duplicates := 0;
+    select s.* into v_row from jobs.job_schedules s where s.id = p_schedule for update skip locked;
+    if not found then
+        outcome := case when exists (select from jobs.job_schedules s where s.id = p_schedule)
+            then 'busy' else 'moved' end;
+        return;
+    end if;
+    v_ticks := array(
+        select distinct t from unnest(p_ticks) t where v_row.last_tick is null or t > v_row.last_tick order by t);
+    if p_expected is null and (v_row.paused or v_ticks = '{}') or p_expected is not null and (
+        v_row.next_tick is distinct from p_expected
+        or (select a.state from jobs.all_schedules a where a.id = p_schedule) <> 'active'
+    ) then
+        outcome := 'moved';
+        return;
+    end if;
+    if v_row.org_id is not null and p_orgs && array_remove(p_orgs, v_row.org_id::text) then
+        raise exception 'orgs: schedule % belongs to one tenant and is for no other', v_row.name
+            using errcode = '22023';
+    end if;
+
+    select t.queue, t.max_attempts into queue, v_attempts from jobs.job_types t where t.name = v_row.type;
+    queue := coalesce(queue, 'default');
+    select j.created, j.duplicates into created, duplicates
+    from jobs.fire_jobs(v_row, v_ticks, p_orgs, queue,
+                        coalesce(v_row.max_attempts, v_attempts, p_max_attempts)) j;
+    skipped := cardinality(v_ticks) * cardinality(p_orgs) - created - duplicates;
+    if not p_more then
+        update jobs.job_schedules s
+        set next_tick = case when p_expected is null then s.next_tick else p_next end,
+            last_tick = greatest(s.last_tick, v_ticks[cardinality(v_ticks)]),
+            fired = s.fired + cardinality(v_ticks), missed = s.missed + p_missed
+        where s.id = p_schedule;
+    end if;
+    outcome := 'fired';
+exception when lock_not_available then
+    outcome := 'busy';
+    created := 0;
+    skipped := 0;
+    duplicates := 0;
+end
+$$;
+
+-- Fires one tick of a schedule out of turn, from SQL: for pg_cron, whose own expression is then the clock, and for
+-- people. A tick that is not later than the last one fired does nothing, so a repeat is harmless.
+--
+-- It runs with the rights of its owner, so that a role of pg_cron needs this function alone. Whoever may enqueue may not
+-- fire: a firing moves a schedule on for all its orgs, and makes jobs of tenants that are not the caller's. `db grant
+-- --run` grants it; to somebody else its owner grants usage on the schema and execute on this function.
+create or replace function jobs.fire(
+    schedule text, tick timestamptz, orgs text[] default null, org_id text default null, owner text default null
+) returns table (outcome text, created bigint, skipped bigint, duplicates bigint)
+language plpgsql volatile security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+    v_tick constant timestamptz := date_trunc('second', fire.tick);
+    v_found uuid[];
+    v_row jobs.job_schedules%rowtype;
+begin
+    if v_tick is null or v_tick > jobs.clock() then
+        raise exception 'tick: must be a time that has come; the ticks before it would never fire'
+            using errcode = '22023', hint = 'pass now()';
+    end if;
+    v_found := array(
+        select s.id from jobs.job_schedules s
+        where s.name = fire.schedule and s.org_id is not distinct from fire.org_id
+            and (fire.owner is null or s.owner = fire.owner));
+    if cardinality(v_found) <> 1 then
+        raise exception 'schedule: % schedules are named %', cardinality(v_found), quote_nullable(fire.schedule)
+            using errcode = '22023', hint = 'select name, owner, org_id from jobs.all_schedules lists them; '
+                'pass owner => the distribution of one from code, org_id => the tenant of one that belongs to it';
+    end if;
+    -- Waits for whoever is changing or firing it: a clock that gave way would lose its tick.
+    select s.* into v_row from jobs.job_schedules s where s.id = v_found[1] for update;
+    if v_row.orgs is null and fire.orgs is null then
+        raise exception 'orgs: is missing; schedule % is for all orgs, which only your database can list', v_row.name
+            using errcode = '22023', hint = 'pass orgs => array(select id::text from your_orgs)';
+    elsif not fire.orgs <@ v_row.orgs::text[] then
+        raise exception 'orgs: names one that schedule % is not for', v_row.name
+            using errcode = '22023', hint = 'leave orgs out: it is for those that it names';
+    end if;
+    select f.outcome, f.created, f.skipped, f.duplicates into outcome, created, skipped, duplicates
+    from jobs.jobs_fire_v1(v_found[1], null, array[v_tick], coalesce(fire.orgs, v_row.orgs::text[]), null, 0,
+                           5::smallint) f;
+    if outcome = 'busy' then
+        raise exception 'schedule: % waits for a transaction that has enqueued one of its jobs', v_row.name
+            using errcode = '55P03';
+    end if;
+    return next;
+end
+$$;
+
+-- --- retention -----------------------------------------------------------------------------------------
+
+-- Looks at up to p_limit rows of job_schedule_jobs that nobody looked at for a day: rows of jobs that have ended go,
+-- others are looked at again a day later, so that they never stand before the rest. Returns how many went.
+create or replace function jobs.schedule_jobs_purge(p_limit integer) returns bigint
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_count bigint;
+begin
+    with old as materialized (
+        select j.schedule, j.org_id, q.id is not null as live
+        from (
+            select j.* from jobs.job_schedule_jobs j
+            where j.seen_at <= jobs.clock() - interval '1 day'
+            order by j.seen_at limit p_limit for update skip locked
+        ) j
+        left join lateral (select q.id from jobs.jobs_queue q where q.id = j.job_id limit 1) q on true
+    ),
+    seen as (
+        update jobs.job_schedule_jobs j set seen_at = jobs.clock() from old o
+        where o.live and j.schedule = o.schedule and j.org_id = o.org_id
+    ),
+    gone as (
+        delete from jobs.job_schedule_jobs j using old o
+        where not o.live and j.schedule = o.schedule and j.org_id = o.org_id
+        returning 1
+    )
+    select count(*) into v_count from gone;
+    return v_count;
+end
+$$;
+
+select jobs.close_to_strangers();

@@ -1,0 +1,2 @@
+-- The business clock.
+select jobs.clock()
