@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import httpx
 import psycopg
 from databases import Database
 from markdown_blocks import blocks
 from psycopg.rows import dict_row
-from serving import SECRET, Served, serving
+from serving import Served, serving
+from snippets import commands
 from workspace import ROOT
 
 PAGE = ROOT / "docs/howto/recipes.md"
 FILES = ROOT / "docs/howto/recipes"
-STUBS = ROOT / "tests/recipes/supabase.sql"
+STUBS = ROOT / "tests/recipes"
 TYPE = "report.nightly"
+PROGRAMS = Path(sys.executable).parent
 
 REPORTS = """
     from jobs_exec import job
@@ -45,26 +44,23 @@ class Setup:
     folder: Path
     database: Database
 
-    def environment(self, **settings: str) -> dict[str, str]:
-        """What a scheduler starts the application's commands with; the tools of this environment come first."""
+    def environment(self) -> dict[str, str]:
+        """The image of the application: its programs, its modules and its settings."""
         return {
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            "PYTHONPATH": str(self.folder),
+            "PATH": f"{PROGRAMS}:/usr/bin:/bin",
             "PYTHONWARNINGS": "error",
             "JOB_DATABASE_URL": self.database.url,
             "JOB_MODULES": "reports",
-            **settings,
         }
 
-    def shell(self, command: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-        """`sh -c command`, in the folder."""
-        return self.call(["/bin/sh", "-c", command], stdin, **settings)
-
-    def call(self, command: list[str], stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the folder, with exactly this environment, or that of the application."""
         return subprocess.run(
             command,
             cwd=self.folder,
-            env=self.environment(**settings),
+            env=self.environment() if environment is None else environment,
             input=stdin,
             capture_output=True,
             text=True,
@@ -79,6 +75,10 @@ class Setup:
     def reports(self) -> list[str]:
         """The orgs for which the handler has run."""
         return [str(org) for (org,) in self.database.execute("select org from reports order by id")]
+
+    def forget(self) -> None:
+        """Removes what a test has left: reports, jobs, runs, keys."""
+        self.database.execute("truncate reports, jobs.jobs_queue, jobs.job_runs, jobs.job_keys")
 
     def runs(self) -> list[tuple[object, ...]]:
         """The recorded runs: org, type, status."""
@@ -98,6 +98,13 @@ def shown(name: str) -> str:
     return found
 
 
+def command_shown(beginning: str) -> str:
+    """The one command of the page that begins so."""
+    consoles = [block for block in blocks(PAGE) if block.language == "console"]
+    (found,) = [each.text for block in consoles for each in commands(block) if each.text.startswith(beginning)]
+    return found
+
+
 def recipe(name: str) -> str:
     """The file `name` beside the page."""
     return (FILES / name).read_text()
@@ -105,10 +112,21 @@ def recipe(name: str) -> str:
 
 def with_supabase(database: Database, **secrets: str) -> None:
     """Adds the vault, with `secrets` in it, and pg_net's queue."""
-    run_script(database, STUBS.read_text())
+    run_script(database, (STUBS / "supabase.sql").read_text())
     with database.connect() as connection:
         for name, secret in secrets.items():
             connection.execute("insert into vault.decrypted_secrets values (%s, %s)", (name, secret))
+
+
+def with_cron(database: Database) -> None:
+    """Adds what stands in for pg_cron."""
+    run_script(database, (STUBS / "cron.sql").read_text())
+
+
+def run_scheduled(database: Database, name: str) -> None:
+    """Runs the command of one of pg_cron's jobs."""
+    ((command,),) = database.execute("select command from cron.job where jobname = %s", name)
+    run_script(database, str(command))
 
 
 def run_script(database: Database, script: str) -> None:
@@ -135,26 +153,3 @@ def requests(database: Database) -> list[Request]:
     with psycopg.connect(database.url, row_factory=dict_row) as connection:
         rows = connection.execute("select * from net.http_request_queue order by id").fetchall()
     return [Request(row["url"], row["headers"], bytes(row["body"])) for row in rows]
-
-
-def answered(done: subprocess.CompletedProcess[str]) -> Any:
-    """The answer that a command printed as JSON; fails unless it ended well."""
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@contextmanager
-def environment_of(settings: Mapping[str, str]) -> Iterator[None]:
-    """This process's environment without other settings of ours, until the end of the block."""
-    before = dict(os.environ)
-    for name in [name for name in before if name.startswith("JOB_")]:
-        del os.environ[name]
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-SIGNING_SECRET = SECRET
