@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from cronsim import CronSim
@@ -31,6 +31,7 @@ CHANGES = {
     "Asia/Kolkata": (date(2026, 3, 29),),
     "UTC": (date(2026, 3, 29),),
 }
+ZONES = sorted(available_timezones() - {"localtime", "Factory"})
 WHOLE_HOURS = [zone for zone in CHANGES if zone not in ("Australia/Lord_Howe", "Pacific/Apia")]
 FIXED = ("30 1 * * *", "30 2 * * *", "0 0 * * *", "15,45 0-3 * * *", "0-59 2 * * *", "5 3 * * SUN")
 RHYTHMS = (
@@ -79,6 +80,19 @@ def test_a_daily_job_runs_once_on_both_change_days(zone: str, cron: str) -> None
         ticks = forward(timing(cron, zone), *window(day))
         runs = Counter(tick.astimezone(ZoneInfo(zone)).date() for tick in ticks)
         assert [runs[day + timedelta(days=shift)] for shift in (-1, 0, 1)] == [1, 1, 1]
+
+
+def test_in_every_zone_there_is_a_daily_job_runs_once_on_every_day_of_a_year() -> None:
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    wanted = {date(2026, 1, 2) + timedelta(days=number): 1 for number in range(363)}
+    days = [start + timedelta(days=number) for number in range(365)]
+    alike = {tuple(day.astimezone(zone_of(zone)).utcoffset() for day in days): zone for zone in ZONES}
+    for zone in alike.values():  # one of those whose clocks show the same all year
+        there = zone_of(zone)
+        for cron in ("30 0 * * *", "30 2 * * *"):
+            ticks = forward(timing(cron, zone), start - timedelta(days=1), end + timedelta(days=1))
+            runs = Counter(tick.astimezone(there).date() for tick in ticks)
+            assert {day: runs[day] for day in wanted} == wanted, (zone, cron)
 
 
 def test_a_time_that_is_left_out_comes_at_the_end_of_the_gap() -> None:
