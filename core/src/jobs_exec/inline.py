@@ -29,7 +29,7 @@ from jobs_exec.identity import Identity
 from jobs_exec.job import NewJob, Receipt
 from jobs_exec.preparing import prepare
 
-__all__ = ["Call", "Ending", "ExitReport", "Host", "Inline", "build_host", "call_from_json"]
+__all__ = ["Call", "Ending", "ExitReport", "Host", "Inline", "build_host", "call_from_json", "time_of_tick"]
 
 
 _NOTHING: Mapping[str, TypeRecord] = MappingProxyType({})

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from jobs_exec.errors import InvalidJob
 from jobs_exec.inline import Call, Inline, call_from_json
 from jobs_exec_cron.answering import answer_of
+from jobs_exec_cron.calls import at_once
 from jobs_exec_cron.http.admitting import Slots
 from jobs_exec_cron.http.entering import Door
 from jobs_exec_cron.http.noting import note
@@ -65,7 +66,7 @@ class Triggers:
         if (call.envelope.key or "").startswith(CALL_KEY):
             raise InvalidJob("key", f"must not begin with {CALL_KEY!r}, which stands for calls without a key")
         if not self._rules.only_enqueue:
-            _refuse_later(call)
+            at_once(call)
         return call
 
     async def _carried_out(self, call: Call, verified: Verified) -> Response:
@@ -83,13 +84,6 @@ class Triggers:
         if self._rules.only_enqueue:
             return accepted_response(await inline.accept(call))
         return trigger_response(answer_of(await inline.trigger(call), call))
-
-
-def _refuse_later(call: Call) -> None:
-    """What is triggered runs now; a time that was silently passed over would be worse than an error."""
-    for name in ("run_at", "delay"):
-        if getattr(call.envelope, name) is not None:
-            raise InvalidJob(name, "has no meaning here: what is triggered runs at once; leave it out")
 
 
 def _keyed(call: Call, verified: Verified, error: InvalidJob) -> Call | None:
