@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 from databases import Database
-from serving import CANARY, OLDER_SECRET, Served, encoded, serving, signed
+from serving import CANARY, OLDER_SECRET, Served, encoded, request, serving, signed
 
 
 def call(type: str = "echo", org: str = "acme", data: Any = None, **more: Any) -> dict[str, Any]:
@@ -129,6 +130,20 @@ def test_beyond_its_slots_it_refuses_at_once_and_one_org_leaves_room_for_others(
             (folder / "release").touch()
         assert {each.status_code for each in answers} == {200}
         assert served.post(call("slow", "noisy", {"n": 4})).status_code == 200
+
+
+def test_strangers_that_send_slowly_are_bounded_and_take_no_slot_from_jobs(migrated: Database, folder: Path) -> None:
+    with serving(folder, migrated, JOB_CRON_CONCURRENCY="1") as served, ExitStack() as strangers:
+        head = request(b"", content_length="10")
+        for _ in range(2 * 1 + 16):
+            stranger = strangers.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            stranger.sendall(head)
+        refused = served.post(call())
+        while refused.status_code == 200:  # the last of them had not been met yet
+            refused = served.post(call())
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        strangers.close()
+        served.running.until(lambda: served.post(call()).status_code == 200, "the place of one that hung up")
 
 
 def test_a_caller_that_goes_away_changes_nothing_about_the_job(migrated: Database, folder: Path) -> None:

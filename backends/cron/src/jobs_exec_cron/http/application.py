@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from jobs_exec.errors import ConfigurationError
+from jobs_exec.errors import ConfigurationError, JobsError
 from jobs_exec.inline import ExitReport, Host, build_host
 from jobs_exec_cron.backend import CronBackend
 from jobs_exec_cron.http.admitting import Entrance, Slots
@@ -61,6 +61,8 @@ class Endpoint:
             )
         self._held = Held(host, settings.concurrency)
         self._app = _application(_routes(self._held, host, settings, known), self.lifespan)
+        self.capacity = settings.concurrency + _entrance(settings)
+        """Calls that are read or carried out at once, at most; for who serves it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -107,11 +109,15 @@ def _configured(host: Host) -> Sequence[Verifier]:
     return host.backend.verifiers()
 
 
+def _entrance(settings: CronSettings) -> int:
+    """Enough that all slots can be refilled while as many callers again are slow."""
+    return 2 * settings.concurrency + 16
+
+
 def _routes(held: Held, host: Host, settings: CronSettings, verifiers: Sequence[Verifier]) -> list[Route]:
-    size = settings.concurrency
-    door = Door(verifiers, Entrance(2 * size + 16), BodyRules(settings.max_body_bytes, settings.body_seconds))
+    door = Door(verifiers, Entrance(_entrance(settings)), BodyRules(settings.max_body_bytes, settings.body_seconds))
     rules = TriggerRules(frozenset(settings.types), settings.trigger_mode == "enqueue")
-    slots = Slots(size, host.settings.org_max_share)
+    slots = Slots(settings.concurrency, host.settings.org_max_share)
 
     def inline() -> Any:
         if not held.started:
@@ -149,13 +155,15 @@ async def _answered(handler: Handler, request: Request) -> Response:
     except Exception as error:
         refused = refusal_of(error)
         if refused is None:
-            log.error("a call failed with %s", _place(error))
+            log.error("a call failed: %s", _described(error))
             refused = Refused(500, "internal", "something went wrong here; its operator finds it in the log")
         return refused.response()
 
 
-def _place(error: BaseException) -> str:
-    """Class and line; the words of an error may quote a payload."""
+def _described(error: Exception) -> str:
+    """Our own errors in full; of others class and line, since their words may quote a payload."""
+    if isinstance(error, JobsError):
+        return str(error)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

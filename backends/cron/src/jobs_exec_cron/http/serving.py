@@ -101,9 +101,9 @@ class Server(uvicorn.Server):
 class Serving:
     """The endpoint behind a server; `drain` and `abort` are the first and the second signal."""
 
-    def __init__(self, endpoint: Endpoint, grace: float, connections: int, on_listening: Callable[[], None]) -> None:
+    def __init__(self, endpoint: Endpoint, grace: float, on_listening: Callable[[], None]) -> None:
         self._endpoint = endpoint
-        self._server = Server(_config(endpoint, grace, connections), on_listening)
+        self._server = Server(_config(endpoint, grace), on_listening)
 
     def drain(self) -> None:
         """Accepts nothing more; running jobs have the grace, and every caller gets an answer."""
@@ -146,7 +146,7 @@ def listening(host: str, port: int) -> socket.socket:
     return made
 
 
-def _config(endpoint: Endpoint, grace: float, connections: int) -> uvicorn.Config:
+def _config(endpoint: Endpoint, grace: float) -> uvicorn.Config:
     return uvicorn.Config(
         endpoint,
         http=Guarded,
@@ -159,7 +159,7 @@ def _config(endpoint: Endpoint, grace: float, connections: int) -> uvicorn.Confi
         # The header of whoever asks says nothing about whom we talk to.
         proxy_headers=False,
         h11_max_incomplete_event_size=HEAD_BYTES,
-        limit_concurrency=connections + SPARE_CONNECTIONS,
+        limit_concurrency=endpoint.capacity + SPARE_CONNECTIONS,
         timeout_keep_alive=5,
         # The executor cuts off at the end of the grace; this is for a connection that does not take its answer.
         timeout_graceful_shutdown=int(grace) + 15,
