@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from jobs_exec import JobContext, JobType, job_type
 from jobs_exec.cli import main
-from jobs_exec.contracts import ClaimRequest, ExecutorRecord, Policy, TypeRecord
+from jobs_exec.contracts import ClaimRequest, ExecutorRecord, OrgDirectory, Policy, Schedule, TypeRecord
 from jobs_exec.host import Host
 from jobs_exec.job import Action, NewJob, Receipt, Settlement
 from jobs_exec.memory import MemoryBackend
@@ -94,6 +94,9 @@ class Shell:
     backend: StepBackend = field(default_factory=StepBackend)
     runner: CliRunner = field(default_factory=CliRunner)
     overrides: list[dict[str, str]] = field(default_factory=list)
+    directory: OrgDirectory | None = None
+    schedules: tuple[Schedule, ...] = ()
+    """Those that the application defines in code."""
 
     def build_host(self, overrides: dict[str, str], **_options: Any) -> Host:
         """Stands in for `jobs_exec.host.build_host`: the same host, on a backend that is not new at every call."""
@@ -106,6 +109,8 @@ class Shell:
             backend=self.backend,
             store=self.backend.ledger,
             job_types=table,
+            schedules=self.schedules,
+            directory=self.directory,
         )
 
     def __call__(self, *arguments: str, stdin: str | bytes | None = None) -> Result:

@@ -50,6 +50,10 @@ _SPELLINGS = {
     "allow_unregistered=True": "--allow-unregistered",
     "org_id=...": "--org ORG",
     "(JOB_MODULES)": "(--import or JOB_MODULES)",
+    "pass cron= or every=": "pass --cron or --every",
+    "pass cron=": "pass --cron",
+    "pass every=": "pass --every",
+    "pass timedelta(minutes=5) or 300": "pass 5m or 300",
 }
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "plugins": ("jobs_exec.cli.plugins:plugins", "List, show and check installed plugins."),
     "retry": ("jobs_exec.cli.verbs:retry", "Put jobs that did not succeed back into the queue."),
     "run": ("jobs_exec.cli.run:run", "Run jobs until told to stop."),
+    "schedules": ("jobs_exec.cli.schedules:schedules", "List, add, change, fire and export schedules."),
     "show": ("jobs_exec.cli.listing:show", "Show everything kept about a job."),
     "types": ("jobs_exec.cli.listing:types", "List job types with their queued jobs."),
 }

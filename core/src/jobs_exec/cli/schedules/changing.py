@@ -1,0 +1,128 @@
+"""`jobs-exec schedules remove`, `pause` and `resume`: what an operator does to a schedule of the book."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs_exec.cli.consent import ask, yes_option
+from jobs_exec.cli.output import emit_json, json_option, say
+from jobs_exec.cli.schedules.finding import Narrowing, find_one, narrowing_options
+from jobs_exec.cli.schedules.views import schedule_object
+from jobs_exec.cli.session import Overrides, host_options, with_client
+from jobs_exec.contracts.schedule import CatchUp, ScheduleState, tick_text
+from jobs_exec.errors import ScheduleNotFound
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from jobs_exec.client import Client
+    from jobs_exec.contracts.schedule import ScheduleView
+
+
+@click.command()
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and stop.")
+@yes_option
+@narrowing_options
+@host_options
+@json_option
+def remove(name: str, dry_run: bool, yes: bool, narrowing: Narrowing, overrides: Overrides, as_json: bool) -> None:
+    """Removes the schedule NAME; jobs that it has made stay.
+
+    One that is defined in code comes back with the next executor that carries it: pause it, or remove it there.
+    """
+
+    async def look(client: Client) -> ScheduleView:
+        return await find_one(client.backend.schedules, name, narrowing)
+
+    async def work(client: Client) -> bool:
+        return await client.backend.schedules.remove(view.id)
+
+    view = with_client(overrides, look)
+    if view.schedule.owner:
+        say(f"note: {_of_code(view)}")
+    if not dry_run:
+        ask(f"Remove schedule {view.schedule.ref}?", yes=yes)
+        if not with_client(overrides, work):
+            raise ScheduleNotFound(name)
+    if as_json:
+        emit_json({**schedule_object(view), "removed": not dry_run})
+    else:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {view.schedule.ref}")
+
+
+@click.command()
+@click.argument("name")
+@narrowing_options
+@host_options
+@json_option
+def pause(name: str, narrowing: Narrowing, overrides: Overrides, as_json: bool) -> None:
+    """Stops the schedule NAME from firing, also out of turn, until it is resumed; deployments do not change that."""
+
+    async def work(client: Client) -> ScheduleView:
+        view = await find_one(client.backend.schedules, name, narrowing)
+        return await _paused(client, view, paused=True, next_tick=view.next_tick)
+
+    _print(with_client(overrides, work), as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--from-now", is_flag=True, help="Go on at the next tick, whatever its catch-up policy.")
+@narrowing_options
+@host_options
+@json_option
+def resume(name: str, from_now: bool, narrowing: Narrowing, overrides: Overrides, as_json: bool) -> None:
+    """Lets the schedule NAME fire again.
+
+    The ticks of the pause were missed: its catch-up policy says whether some of them are fired now.
+    """
+
+    async def work(client: Client) -> ScheduleView:
+        book = client.backend.schedules
+        view = await find_one(book, name, narrowing)
+        if view.state is not ScheduleState.PAUSED:
+            return view
+        return await _paused(client, view, paused=False, next_tick=_goes_on(view, await book.now(), from_now=from_now))
+
+    _print(with_client(overrides, work), as_json)
+
+
+def _goes_on(view: ScheduleView, now: datetime, *, from_now: bool) -> datetime | None:
+    """Where a paused schedule stands when it goes on: where it was stopped, unless missed ticks are not wanted."""
+    from jobs_exec.scheduling.ticks import first_tick
+
+    if from_now or view.schedule.catch_up is CatchUp.NONE:
+        return first_tick(view.schedule, now)
+    return view.next_tick
+
+
+async def _paused(client: Client, view: ScheduleView, *, paused: bool, next_tick: datetime | None) -> ScheduleView:
+    """Raises `ScheduleNotFound` when it was removed meanwhile."""
+    book, ref = client.backend.schedules, view.schedule.ref
+    if not await book.pause(view.id, paused=paused, next_tick=next_tick):
+        raise ScheduleNotFound(ref.name)
+    return await find_one(book, ref.name, Narrowing(ref.owner, ref.org_id or ""))
+
+
+def _print(view: ScheduleView, as_json: bool) -> None:
+    if as_json:
+        emit_json(schedule_object(view))
+        return
+    ahead = view.state is ScheduleState.ACTIVE and view.next_tick is not None
+    click.echo(f"{view.schedule.ref} is {view.state.value}" + (f", next tick {_tick(view)}" if ahead else ""))
+    if view.state is ScheduleState.ORPHANED:
+        say("note: no live executor carries it; it fires when one does")
+
+
+def _tick(view: ScheduleView) -> str:
+    return "-" if view.next_tick is None else tick_text(view.next_tick)
+
+
+def _of_code(view: ScheduleView) -> str:
+    return (
+        f"{view.schedule.name} is defined in the code of {view.schedule.owner} and comes back with its next executor; "
+        f"to stop it, remove it there or run `jobs-exec schedules pause {view.schedule.name}`"
+    )
