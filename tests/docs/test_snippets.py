@@ -16,7 +16,7 @@ from workspace import ROOT, members
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *(each.folder / "README.md" for each in members())])
 LANGUAGES = {"python", "console", "toml", "json", "sql", "text"}
-NOT_EXECUTED = {"docs/howto/own-postgres-or-supabase.md": 2, "docs/quickstart.md": 1}
+NOT_EXECUTED = {"docs/howto/recipes.md": 2, "docs/howto/own-postgres-or-supabase.md": 2, "docs/quickstart.md": 1}
 """How many blocks of a page are for reading only; each has its reason above it."""
 
 

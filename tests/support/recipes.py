@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 
 import httpx
 import psycopg
@@ -24,17 +23,6 @@ FILES = ROOT / "docs/howto/recipes"
 STUBS = ROOT / "tests/recipes"
 TYPE = "report.nightly"
 PROGRAMS = Path(sys.executable).parent
-
-REPORTS = """
-    from jobs_exec import job
-
-    @job("report.nightly", identity="none")
-    async def nightly(ctx, data):
-        async with ctx.transaction() as connection:
-            await connection.execute("insert into reports (org) values (%s)", (ctx.org_id,))
-        return {"report": ctx.org_id}
-"""
-"""Of a type that is run again by every call: only the tick makes two calls the same work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +74,10 @@ class Setup:
 
 
 def prepare(folder: Path, database: Database) -> Setup:
-    """Writes the application and makes its table."""
-    (folder / "reports.py").write_text(dedent(REPORTS))
-    database.execute("create table reports (id bigserial primary key, org text not null)")
+    """Writes the page's application and makes its table."""
+    (folder / "reports.py").write_text(shown("reports.py"))
+    (table,) = [block.text for block in blocks(PAGE) if block.text.startswith("create table reports")]
+    run_script(database, table)
     return Setup(folder, database)
 
 
