@@ -70,7 +70,13 @@ def test_it_listens_on_loopback_and_says_where(migrated: Database, folder: Path)
             "host": "127.0.0.1",
             "port": served.port,
         }
-        assert "warning" not in served.said()
+        assert "without TLS" not in served.said()
+
+
+def test_a_type_on_the_list_that_nobody_registers_is_said_with_the_near_match(migrated: Database, folder: Path) -> None:
+    with serving(folder, migrated, "--types", "ecko,each") as served:
+        assert "JOB_CRON_TYPES names ecko, which is not registered. Did you mean echo?" in served.said()
+        assert served.post({"orgId": "acme", "type": "echo"}).status_code == 422
 
 
 def test_beyond_this_machine_it_warns_about_clear_text(migrated: Database, folder: Path) -> None:

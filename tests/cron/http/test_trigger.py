@@ -106,6 +106,24 @@ def test_a_job_without_attempts_is_gone_and_stays_so(served: Served) -> None:
     assert CANARY not in "".join(each.text for each in answers) + served.said()
 
 
+def test_an_org_that_is_unknown_is_rejected_and_one_that_is_suspended_waits(migrated: Database, folder: Path) -> None:
+    migrated.execute("create table orgs (id text primary key, status text not null)")
+    migrated.execute("insert into orgs values ('acme', 'active'), ('late', 'suspended')")
+    with serving(folder, migrated, JOB_ORG_TABLE="public.orgs") as served:
+        answers = [served.post(call(org=org)) for org in ("acme", "late", "nobody")]
+        assert [(each.status_code, each.json()["outcome"]) for each in answers] == [
+            (200, "succeeded"),
+            (503, "held"),
+            (422, "rejected"),
+        ]
+        assert int(answers[1].headers["retry-after"]) >= 1
+
+
+def test_work_that_comes_after_its_time_is_gone(served: Served) -> None:
+    answer = served.post(call(data={"n": 7}, expiresAt="2020-01-01T00:00:00Z"))
+    assert (answer.status_code, answer.json()["outcome"]) == (410, "expired")
+
+
 def test_of_two_callers_with_one_piece_of_work_one_is_told_that_it_is_in_flight(
     migrated: Database, folder: Path
 ) -> None:

@@ -65,9 +65,9 @@ async def _serve(host: Host, place: tuple[str, int], log_level: str, as_json: bo
     from jobs_exec_cron.http import Endpoint
     from jobs_exec_cron.http.serving import Serving, listening
 
+    configure(sys.stderr, json=not sys.stderr.isatty(), level=logging.getLevelNamesMapping()[log_level.upper()])
     endpoint = Endpoint(host)
     with listening(*place) as listener:
-        configure(sys.stderr, json=not sys.stderr.isatty(), level=logging.getLevelNamesMapping()[log_level.upper()])
         _warn_of_strangers(place[0])
         serving = Serving(endpoint, host.settings.shutdown_grace, lambda: _tell(listener, as_json))
         with stopped_by_signals(serving):

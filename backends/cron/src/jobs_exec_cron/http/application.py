@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from jobs_exec.errors import ConfigurationError, JobsError
+from jobs_exec.errors import ConfigurationError, JobsError, near_matches
 from jobs_exec.inline import ExitReport, Host, build_host
 from jobs_exec_cron.backend import CronBackend
 from jobs_exec_cron.http.admitting import Entrance, Slots
@@ -24,7 +24,7 @@ from jobs_exec_cron.http.noting import Line
 from jobs_exec_cron.http.reading import BodyRules
 from jobs_exec_cron.http.refusing import Refused, answer, refusal_of
 from jobs_exec_cron.http.ticking import Ticks
-from jobs_exec_cron.http.triggering import TriggerRules, Triggers
+from jobs_exec_cron.http.triggering import ANY, TriggerRules, Triggers
 from jobs_exec_cron.settings import CronSettings
 from jobs_exec_cron.verifying import Verifier, required
 
@@ -59,6 +59,8 @@ class Endpoint:
             raise ConfigurationError(
                 "JOB_CRON_TYPES", "is not set; list the job types that callers may trigger, or * for every one"
             )
+        if settings.trigger_mode == "inline":
+            _warn_of_unknown(settings.types, host)
         self._held = Held(host, settings.concurrency)
         self._app = _application(_routes(self._held, host, settings, known), self.lifespan)
         self.capacity = settings.concurrency + _entrance(settings)
@@ -107,6 +109,15 @@ def _configured(host: Host) -> Sequence[Verifier]:
             "JOB_QUEUE_BACKEND", "must be cron for the endpoint; JOB_CRON_QUEUE names where jobs run"
         )
     return host.backend.verifiers()
+
+
+def _warn_of_unknown(types: Sequence[str], host: Host) -> None:
+    """A misspelt name opens nothing, and the calls that it was meant for are refused like those of strangers' types."""
+    for name in types:
+        if name != ANY and name not in host.job_types:
+            near = near_matches(name, host.job_types)
+            hint = f" Did you mean {near[0]}?" if near else " Import its module with JOB_MODULES."
+            log.warning("JOB_CRON_TYPES names %s, which is not registered.%s", name, hint)
 
 
 def _entrance(settings: CronSettings) -> int:
