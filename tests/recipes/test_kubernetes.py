@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import kubernetes_validate
@@ -49,8 +50,18 @@ def environment(setup: Setup, container: dict[str, Any], job: str) -> dict[str, 
     return made
 
 
+def expanded(text: str, variables: Mapping[str, str]) -> str:
+    """What Kubernetes makes of a command before any shell sees it: ``$(NAME)`` is a variable, ``$$`` a ``$``."""
+    return re.sub(
+        r"\$(?:\$|\((?P<name>[^)]*)\))",
+        lambda found: "$" if found["name"] is None else variables.get(found["name"], found[0]),
+        text,
+    )
+
+
 def start(setup: Setup, container: dict[str, Any], job: str) -> subprocess.CompletedProcess[str]:
-    return setup.call([*container["command"], *container["args"]], environment(setup, container, job))
+    variables = environment(setup, container, job)
+    return setup.call([expanded(word, variables) for word in container["command"] + container["args"]], variables)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
