@@ -108,8 +108,10 @@ def export(names: tuple[str, ...], narrowing: Narrowing, overrides: Overrides, a
     http     sends a signed call for each org to $JOB_TRIGGER_URL
 
     Executors may go on firing the same schedules: a tick of an org is one piece of work for all of them, and whoever
-    comes second finds it done. `run` and pg_cron's jobs.fire ask the book; trigger and http give the job the very key
-    that the book would. To leave the clock to the other side alone, define the schedule as disabled.
+    comes second finds it done. `run` and pg_cron's jobs.fire ask the book, and run holds the clock to the schedule: one
+    that is late, or reads another zone, fires no tick of its own. trigger and http give the job the very key that the
+    book would, with the minute that the clock called at. To leave the clock to the other side alone, define the
+    schedule as disabled.
 
     What a clock cannot say is refused by name, and nothing is printed then. None of them catches up as executors do:
     crontab and pg_cron drop what they miss, Kubernetes starts the last one.
