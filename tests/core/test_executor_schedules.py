@@ -85,15 +85,17 @@ async def test_an_executor_that_ends_by_itself_fires_what_is_due_and_runs_it(mod
     assert (after.last_tick, after.fired) == (due.next_tick, 1)
 
 
-async def test_one_that_runs_what_is_handed_to_it_fires_beside_that() -> None:
-    probe = Probe(WORK)
+async def test_one_that_runs_what_is_handed_to_it_carries_schedules_and_fires_none() -> None:
+    probe = Probe(WORK, schedules=[code()])
     await put(probe, code())
     await probe.harness.advance(60)
     executor = probe.executor(Mode.HANDED)
     working = asyncio.ensure_future(executor.run())
-    await come_true(lambda: len(probe.harness.tables.queue) == 2)
+    await executor.ready.wait()
+    assert (await view(probe)).state is ScheduleState.ACTIVE
     executor.drain()
     await working
+    assert probe.harness.tables.queue == {}
 
 
 async def test_schedules_of_code_are_carried_while_their_executor_lives_and_orphaned_after() -> None:

@@ -34,7 +34,7 @@ from jobs_exec.executor.screening import Screening
 from jobs_exec.executor.settling import Settler, SettleRules
 from jobs_exec.executor.threads import Threads
 from jobs_exec.executor.upkeep import Upkeep, UpkeepRules
-from jobs_exec.executor.values import Progress, Tally
+from jobs_exec.executor.values import Mode, Progress, Tally
 from jobs_exec.executor.waking import Waker
 from jobs_exec.host import Host
 
@@ -101,8 +101,12 @@ class Roles:
         self.closers.close()
 
 
-def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: Owner) -> Roles:
-    """All roles of one executor; to be called on its loop."""
+def assemble(host: Host, name: str, mode: Mode, tally: Tally, observing: Observing, owner: Owner) -> Roles:
+    """All roles of one executor; to be called on its loop.
+
+    One whose jobs are handed to it neither claims nor listens nor fires schedules: each of fifty callers of one job
+    would hold a connection for hints that it has no use for, and wait for what is none of its tenant's.
+    """
     policy, settings = host.policy, host.settings
     threads = Threads(settings.threads)
     routes = routes_of(host, threads)
@@ -131,17 +135,18 @@ def assemble(host: Host, name: str, tally: Tally, observing: Observing, owner: O
     )
     screening = Screening(orgs, reservations, runner.refuse)
     intake = Intake(routes, membership, screening, runner, settler, accounts, lambda: owner.ending)
+    claimed = () if mode is Mode.HANDED else lanes
     gate, rules = Gate(), ClaimRules(settings.claim_size, policy.poll_interval)
     return Roles(
         lanes=lanes,
-        claimers=tuple(Claimer(host.backend, lane, intake, gate, rules) for lane in lanes),
+        claimers=tuple(Claimer(host.backend, lane, intake, gate, rules) for lane in claimed),
         hand=Hand(host.backend, {lane.queue: lane for lane in lanes}, intake),
         membership=membership,
         runner=runner,
         settler=settler,
         upkeep=upkeep,
-        scheduler=_scheduler(host, lanes, orgs),
-        waker=Waker(host.backend, lanes) if lanes and Capability.WAKE_UP in host.backend.capabilities else None,
+        scheduler=None if mode is Mode.HANDED else _scheduler(host, lanes, orgs),
+        waker=Waker(host.backend, claimed) if claimed and Capability.WAKE_UP in host.backend.capabilities else None,
         reservations=reservations,
         draining=Draining(lanes, upkeep, lambda: _written(runner, settler), lambda: tally.claimed),
         threads=threads,

@@ -113,7 +113,7 @@ class Executor:
         """
         if self._roles is not None:
             raise RuntimeError(_RUNS_ONCE)
-        self._roles = roles = assemble(self._host, self._name, self._tally, self._observing, self)
+        self._roles = roles = assemble(self._host, self._name, self._mode, self._tally, self._observing, self)
         try:
             with self._within_budget():
                 await self._work(roles)
@@ -191,7 +191,7 @@ class Executor:
         """What executors do first that may not live long enough to do it in the background.
 
         Who waits for a job of its own waits for one batch of each step: what was left by a lost executor, or held for
-        an org that is active again, may be that job. Schedules of others are fired beside it.
+        an org that is active again, may be that job.
         """
         match self._mode:
             case Mode.FOREVER:
@@ -206,8 +206,7 @@ class Executor:
     async def _serve(self, roles: Roles, tasks: asyncio.TaskGroup) -> None:
         settling = tasks.create_task(roles.settler.run(), name="settle")
         background = [tasks.create_task(run, name=name) for name, run in roles.background()]
-        claimers = () if self._mode is Mode.HANDED else roles.claimers
-        claims = [tasks.create_task(self._claims(each), name="claim") for each in claimers]
+        claims = [tasks.create_task(self._claims(each), name="claim") for each in roles.claimers]
         await self._until_the_end(roles, claims)
         await self._wind_down(roles, claims)
         for task in (*background, *([] if settling.done() else [settling])):
