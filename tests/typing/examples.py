@@ -62,6 +62,7 @@ from jobs_exec.contracts import (
 from jobs_exec.memory import MemoryBackend, MemoryStore
 from jobs_exec.testing.harness import BackendHarness, MemoryHarness, StoreHarness
 from jobs_exec_cron.backend import CronBackend
+from jobs_exec_cron.settings import CronSettings
 
 # --- handlers ------------------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ async def read_book(book: ScheduleBook) -> None:
 
 @hookimpl
 def queue_backend(host: PluginHost) -> QueueBackend:
-    return CronBackend()
+    return CronBackend(host.settings(CronSettings), lambda: host.backend("table", "JOB_CRON_QUEUE"))
 
 
 @hookimpl

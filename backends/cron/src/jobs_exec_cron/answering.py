@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic_core import from_json
 
 from jobs_exec.contracts import Start, StartOutcome
-from jobs_exec.inline import Call, Ending
 from jobs_exec.job import Action, Settlement
+
+if TYPE_CHECKING:
+    from jobs_exec.inline import Call, Ending
 
 
 class TriggerOutcome(StrEnum):
@@ -31,18 +33,22 @@ class TriggerOutcome(StrEnum):
     """Its org is unknown."""
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    ACCEPTED = "accepted"
+    """It waits in the queue: the answer of an endpoint that only enqueues."""
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerAnswer:
     """`result` is decoded JSON. `retry_after` is in seconds: a call before spends no attempt and brings nothing.
 
+    `of_state` is set where jobs are only enqueued: how the job `of` stands, a `JobState` or ``succeeded``.
     `hint` says what to pass where a repetition was not meant. `conflict`: the same key came with other data before.
     """
 
     outcome: TriggerOutcome
     job_id: UUID | None = None
     of: UUID | None = None
+    of_state: str | None = None
     result: Any = field(default=None, repr=False)
     attempts_left: int | None = None
     retry_after: float | None = None

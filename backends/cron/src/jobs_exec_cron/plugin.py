@@ -18,7 +18,7 @@ from jobs_exec_cron.verifying import Verifier, VerifierHookSpecs, collected
 def queue_backend(host: PluginHost) -> QueueBackend:
     """The backend that `JOB_QUEUE_BACKEND=cron` selects."""
     settings = host.settings(CronSettings)
-    return CronBackend(lambda: host.backend(settings.queue), lambda: collected(host))
+    return CronBackend(settings, lambda: host.backend(settings.queue, "JOB_CRON_QUEUE"), lambda: collected(host))
 
 
 @hookimpl

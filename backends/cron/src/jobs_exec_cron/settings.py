@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -29,6 +30,16 @@ def _checked_digest(digest: str) -> str:
     return digest.lower()
 
 
+def _checked_url(url: str | None) -> str | None:
+    """A name and a password, or a token in a query, would stand in every error and log."""
+    parts = urlsplit(url) if url else None
+    if parts and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password):
+        raise ValueError("must be http:// or https://, a host and a path, without user and password")
+    if parts and (parts.query or parts.fragment):
+        raise ValueError("must have no query and no fragment")
+    return url
+
+
 Secrets = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_checked_secret)], ...], NoDecode, BeforeValidator(_parts)
 ]
@@ -41,7 +52,7 @@ class CronSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="JOB_CRON_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    trigger_url: str | None = Field(
+    trigger_url: Annotated[str | None, AfterValidator(_checked_url)] = Field(
         None, validation_alias=AliasChoices("JOB_TRIGGER_URL"), description="URL that enqueue sends jobs to, signed."
     )
     trigger_mode: Literal["inline", "enqueue"] = Field(
@@ -57,3 +68,6 @@ class CronSettings(BaseSettings):
     max_body_bytes: int = Field(512 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest body of a call.")
     body_seconds: float = Field(10.0, gt=0, le=300, description="Longest time that the body of a call may take.")
     tick_seconds: float = Field(25.0, ge=0.1, le=3600, description="Longest time that one POST /tick works.")
+    send_seconds: float = Field(
+        30.0, gt=0, le=3600, description="How long enqueue tries to send one job, repetitions included."
+    )
