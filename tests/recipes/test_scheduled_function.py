@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from recipes import FILES, TYPE, Setup
 
 TICK = "2026-11-25T03:00:00Z"
@@ -30,9 +31,10 @@ def answers(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_an_event_that_is_delivered_again_runs_nothing(setup: Setup) -> None:
-    warm = answers(invoke(setup, TICK, TICK))
-    cold = answers(invoke(setup, TICK))
+@pytest.mark.parametrize("backend", ["table", "cron"])
+def test_an_event_that_is_delivered_again_runs_nothing(setup: Setup, backend: str) -> None:
+    warm = answers(invoke(setup, TICK, TICK, JOB_QUEUE_BACKEND=backend))
+    cold = answers(invoke(setup, TICK, JOB_QUEUE_BACKEND=backend))
     assert [answer["outcome"] for answer in warm + cold] == ["succeeded", "duplicate", "duplicate"]
     assert setup.runs() == [("acme", TYPE, "succeeded")]
 
