@@ -13,7 +13,7 @@ from executing import PATIENCE, Probe
 
 from jobs_exec import Cancel, Envelope, Identity, JobContext, Retry, Snooze, Success, job_type
 from jobs_exec.contracts import OrgStatus, StartOutcome
-from jobs_exec.errors import BackendUnavailable, CapabilityMissing, InvalidJob, UnknownJobType
+from jobs_exec.errors import BackendUnavailable, CapabilityMissing, EnqueueConflict, InvalidJob, UnknownJobType
 from jobs_exec.inline import Call, Ending, Inline, call_from_json
 from jobs_exec.job import Action
 from jobs_exec.memory import MemoryStore, Tables
@@ -255,6 +255,16 @@ async def test_an_outage_is_told_and_the_next_call_goes_through() -> None:
         again = await no_longer_running(inline)
         assert again.settlement is not None
         assert (again.settlement.action, again.start.attempts) == (Action.SUCCEED, 1)
+
+
+async def test_a_start_that_was_refused_for_its_data_costs_nobody_else_anything() -> None:
+    async with opened() as (inline, probe):
+        probe.backend.refuse_next_start = EnqueueConflict("40001")
+        with pytest.raises(EnqueueConflict):
+            await inline.trigger(call())
+        assert inline.ready
+        assert (await inline.trigger(call())).start.outcome is StartOutcome.STARTED
+        assert len(probe.backend.joined) == 1
 
 
 async def test_a_drain_beside_it_runs_what_is_queued() -> None:

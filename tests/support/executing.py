@@ -46,6 +46,7 @@ class Backend(MemoryBackend):
         self.connected = True
         self.lose_next_claim = False
         self.lose_next_start = False
+        self.refuse_next_start: Exception | None = None
         self.cut_by_loss = False
         self.refused = 0
         self.claims: list[ClaimRequest] = []
@@ -90,6 +91,9 @@ class Backend(MemoryBackend):
 
     async def start(self, request: StartRequest) -> Start:
         self._reach("start")
+        refused, self.refuse_next_start = self.refuse_next_start, None
+        if refused is not None:
+            raise refused
         start = await super().start(request)
         if self.lose_next_start:
             self.lose_next_start = False

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobs_exec.contracts.backend import QueueBackend, Start, StartOutcome, StartRequest
-from jobs_exec.errors import BackendUnavailable
+from jobs_exec.errors import BackendUnavailable, JobsError
 from jobs_exec.executor.attempt import Attempt, Lane
 from jobs_exec.executor.intake import Intake
+from jobs_exec.executor.membership import Member
 from jobs_exec.job import NewJob, Settlement
 
 
@@ -87,11 +88,9 @@ class Hand:
             with member.claiming():
                 start = await self._backend.start(StartRequest(member.id, job))
                 attempt = None if start.job is None else self._intake.admit(start.job, self._lane_of(job), member)
-        except Exception:
-            # Not awaited: while the database is away joining anew takes as long as that, and the caller would wait for it.
-            retiring = asyncio.create_task(self._intake.failed(member), name="retire after a start")
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
+        except Exception as error:
+            if _perhaps_started(error):
+                self._retire(member)
             raise
         if start.outcome is StartOutcome.NO_LEASE:
             raise BackendUnavailable(self._backend.name, "this executor's lease has ended; call again")
@@ -100,6 +99,17 @@ class Hand:
             await self._intake.begin([attempt])
         return start, attempt
 
+    def _retire(self, member: Member) -> None:
+        """Not awaited: while the database is away joining anew takes as long as that, and the caller would wait for it."""
+        retiring = asyncio.create_task(self._intake.failed(member), name="retire after a start")
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
     def _lane_of(self, job: NewJob) -> Lane:
         """A job that waited may have moved to another queue; its slot is counted where its type belongs."""
         return self._lanes[job.queue]
+
+
+def _perhaps_started(error: Exception) -> bool:
+    """The backend's own words about one job (bad data, a conflict) say that nothing was written; all else may not."""
+    return not isinstance(error, JobsError) or isinstance(error, BackendUnavailable)
