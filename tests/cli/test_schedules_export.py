@@ -61,6 +61,7 @@ def test_the_command_and_the_budget_are_those_of_the_other_machine(shell: Shell)
     arguments = ("schedules", "export", "--format", "crontab", "--command", "'/srv/my app/bin/jobs-exec'")
     assert "'/srv/my app/bin/jobs-exec' run --drain --budget 2m" in shell(*arguments, "--budget", "2m").stdout
     assert "--drain" not in shell(*arguments, "--no-drain").stdout
+    assert "; cd '/srv/my app' && " in shell(*arguments, "--directory", "/srv/my app").stdout
     assert shell(*arguments, "--budget", "2 parsecs; id").exit_code == 2
 
 

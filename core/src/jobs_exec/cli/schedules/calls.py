@@ -52,11 +52,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """How commands are called: `command` is what stands for ``jobs-exec``; a `budget` of None leaves draining out."""
+    """How commands are called: `command` is what stands for ``jobs-exec``; a `budget` of None leaves draining out.
+
+    `directory` is where a crontab calls them; cron itself stays at home.
+    """
 
     via: Via
     command: str
     budget: str | None
+    directory: str | None = None
 
 
 def calls(target: Target, calling: Calling) -> list[str]:

@@ -8,6 +8,7 @@ elsewhere gets its backslash, and what would need a backslash itself is refused.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 
 from jobs_exec.cli.schedules.calls import Calling, Target, calls
@@ -21,7 +22,7 @@ TICK = 't="$(date -u +%Y-%m-%dT%H:%M:00Z)"'
 
 HEADER = (
     "# CRON_TZ is read by cronie; a cron that does not know it (Debian's) must run on a machine in that zone.",
-    "# The commands take their settings from the environment that cron gives them: JOB_* lines above these will do.",
+    "# The commands take their settings from JOB_* lines above these, or from .env where they are called.",
 )
 
 
@@ -29,7 +30,8 @@ def crontab_of(target: Target, calling: Calling) -> str:
     """The lines of one schedule. Raises `InvalidSchedule` naming what a crontab cannot say."""
     made = target.schedule
     when = expression_for(made, CRONTAB)
-    lines = [f"{when} {_command(call)}" for call in calls(_plain(target), calling)]
+    where = "" if calling.directory is None else f"cd {shlex.quote(calling.directory)} && "
+    lines = [f"{when} {_command(where + call)}" for call in calls(_plain(target), calling)]
     return "\n".join(map(_one_line, (f"# {made.ref}: {made.type}", f"CRON_TZ={made.zone}", *lines)))
 
 

@@ -83,6 +83,7 @@ def _checked_duration(ctx: click.Context, parameter: click.Parameter, value: str
     help="What crontab and Kubernetes call.  [default: run]",
 )
 @click.option("--command", metavar="TEXT", help="How the command is called there.  [default: jobs-exec]")
+@click.option("--directory", metavar="DIR", help="For crontab: where the command is called.  [default: home]")
 @click.option(
     "--budget",
     metavar="DURATION",
@@ -129,6 +130,7 @@ def _options(
     format: str,
     via: str | None,
     command: str | None,
+    directory: str | None,
     budget: str,
     no_drain: bool,
     orgs_query: str | None,
@@ -140,6 +142,7 @@ def _options(
     strangers = {
         "--via": chosen is Format.PG_CRON and via,
         "--command": chosen is Format.PG_CRON and command,
+        "--directory": chosen is not Format.CRONTAB and directory,
         "--orgs-query": chosen is not Format.PG_CRON and orgs_query,
         "--image": chosen is not Format.KUBERNETES and image,
         "--secret": chosen is not Format.KUBERNETES and secret,
@@ -150,7 +153,7 @@ def _options(
     if chosen is Format.KUBERNETES and not image:
         raise click.UsageError("--format kubernetes needs --image IMAGE")
     words = shlex.join(shlex.split(command or "jobs-exec"))
-    calling = Calling(Via(via or Via.RUN), words, None if no_drain else shlex.quote(budget))
+    calling = Calling(Via(via or Via.RUN), words, None if no_drain else shlex.quote(budget), directory)
     return ExportOptions(chosen, calling, orgs_query, kubernetes.Image(image or "", secret))
 
 
