@@ -28,6 +28,14 @@ def test_canonical_json_is_rfc_8785_whichever_path_made_it(data: dict[str, Any])
     assert canonical_json(data) == rfc8785.dumps(data)
 
 
+def test_the_largest_integers_that_are_allowed_are_written_alike_on_both_paths() -> None:
+    edges = [2**53, -(2**53)]
+    assert canonical_json({"n": edges}) == b'{"n":[9007199254740992,-9007199254740992]}'
+    assert canonical_json({"f": 0.5, "n": edges, "t": True}) == (
+        b'{"f":0.5,"n":[9007199254740992,-9007199254740992],"t":true}'
+    )
+
+
 @settings(deadline=None)
 @given(st.dictionaries(TEXT, TREES, max_size=5))
 def test_the_order_of_keys_does_not_matter(data: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ import rfc8785
 HASH_VERSION = b"jobs-exec/1"
 
 _BMP_END = "\uffff"
+_EDGE = 2**53
 
 
 class Identity(StrEnum):
@@ -42,8 +43,20 @@ class Identity(StrEnum):
 def canonical_json(data: Mapping[str, Any]) -> bytes:
     """The RFC 8785 form of validated `data` (finite numbers, integers within ±2^53, string keys)."""
     if _needs_rfc8785(data):
-        return rfc8785.dumps(data)
+        try:
+            return rfc8785.dumps(data)
+        except rfc8785.IntegerDomainError:
+            return rfc8785.dumps(_edges_as_floats(data))
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _edges_as_floats(value: Any) -> Any:
+    """`value` with ±2^53 as floats: the package takes integers up to one below, and writes the float the same."""
+    if isinstance(value, Mapping):
+        return {key: _edges_as_floats(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_edges_as_floats(item) for item in value]
+    return float(value) if isinstance(value, int) and abs(value) == _EDGE else value
 
 
 def _needs_rfc8785(value: Any) -> bool:
