@@ -104,7 +104,12 @@ async def test_a_repetition_is_a_duplicate_with_the_result_of_the_run_that_count
 async def test_each_tick_is_work_of_its_own_however_it_is_written(
     settings: Mapping[str, str], migrated: Database
 ) -> None:
-    spellings = [TICK, "2026-11-25T14:00:00+01:00", f"@{int(TICK.timestamp())}", TICK + timedelta(microseconds=5)]
+    spellings: list[datetime | str] = [
+        TICK,
+        "2026-11-25T14:00:00+01:00",
+        f"@{int(TICK.timestamp())}",
+        TICK + timedelta(microseconds=5),
+    ]
     spellings.append(TICK.astimezone(timezone(timedelta(hours=-5))))
     answers = [await trigger(org_id="acme", type="count", tick=tick, overrides=settings) for tick in spellings]
     assert [each.outcome.value for each in answers] == ["succeeded", *["duplicate"] * 4]
