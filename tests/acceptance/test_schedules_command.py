@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,14 @@ class Application:
 
     commands: Commands
     database: Database
+    backend: str = "table"
 
     @property
     def settings(self) -> dict[str, str]:
         bin_ = self.commands.folder / "bin"
         return {
             "PATH": f"{bin_}:{SCRIPT.parent}:/usr/bin:/bin",
-            "JOB_QUEUE_BACKEND": "table",
+            "JOB_QUEUE_BACKEND": self.backend,
             "JOB_PLUGINS_ALLOW": "table,cron",
             "JOB_DATABASE_URL": self.database.url,
             "JOB_ORG_TABLE": "public.orgs",
@@ -197,6 +198,17 @@ def test_a_signed_call_does_the_work_of_the_book_s_own_tick(app: Application) ->
         for _ in range(2):
             app.shell(command, **settings)
     assert app.json("run", "yearly", "--tick", TICK)["duplicates"] == 1
+    assert [(org, status) for org, status, _ in app.runs()] == [("acme", "succeeded")]
+
+
+def test_schedules_of_the_cron_backend_stand_in_the_book_of_its_queue(app: Application) -> None:
+    cron = replace(app, backend="cron")
+    added = cron.add("yearly", "--cron", YEARLY, "--org", "acme")
+    assert app.json("list") == [added]
+    called = cron.exported("yearly", "--format", "crontab", "--via", "trigger")
+    for _ in range(2):
+        cron.shell(entry_of(called))
+    assert cron.json("run", "yearly", "--tick", TICK)["duplicates"] == 1
     assert [(org, status) for org, status, _ in app.runs()] == [("acme", "succeeded")]
 
 

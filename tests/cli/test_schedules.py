@@ -64,6 +64,10 @@ def test_a_schedule_is_added_with_all_that_was_said_of_it(shell: Shell) -> None:
     assert shell.json("schedules", "list")[0]["schedule"] == added["schedule"]
 
 
+def test_the_first_priority_is_not_taken_for_none(shell: Shell) -> None:
+    assert add(shell, "first", "--priority", "0")[0]["schedule"]["priority"] == 0
+
+
 def test_a_tenant_owns_a_schedule_for_itself_alone(shell: Shell) -> None:
     (added,) = add(shell, "hourly", "--every", "1h", "--tenant", "acme")
     assert (added["schedule"]["orgId"], added["schedule"]["orgs"]) == ("acme", ["acme"])

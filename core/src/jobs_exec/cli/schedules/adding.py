@@ -81,7 +81,9 @@ def add(
     """
     if (name is None) == (source is None):
         raise click.UsageError("name either a schedule or a file with --from")
-    said = {option: value for option, value in given.items() if value not in (None, (), False)}
+    said = {
+        option: value for option, value in given.items() if value is not None and value is not False and value != ()
+    }
     if source is not None and said:
         raise click.UsageError(
             "options of a schedule belong to a NAME; those of a file say for themselves what they are"

@@ -52,7 +52,7 @@ def _one_line(line: str) -> str:
 
 def _command(call: str) -> str:
     if re.search(r"\\[\\%]", call):
-        raise InvalidSchedule("orgs", "hold a backslash that crontabs read in different ways; use --via run")
+        raise InvalidSchedule("orgs", "hold a backslash that crons read in different ways; use another clock")
     text = f"{TICK}; {call}".replace("%", r"\%")
     if len(text.encode()) > LONGEST:
         raise InvalidSchedule("data", f"makes a command of {len(text)} characters, cron takes {LONGEST}; use --via run")
