@@ -20,11 +20,14 @@ from typing import Any, is_typeddict
 from markdown_tables import prose, table
 
 import jobs_exec
+import jobs_exec_cron
+import jobs_exec_cron.http
 
 OPTIONS = (
     "jobs_exec.registry.TypeOptions",
     "jobs_exec.client.EnqueueOptions",
     "jobs_exec.scheduling.defining.ScheduleOptions",
+    "jobs_exec_cron.calls.CallOptions",
 )
 """What ``**options`` stands for in the signatures."""
 
@@ -45,6 +48,16 @@ RUNNING = (
 )
 """What runs and looks at jobs from a program: a test, most of all."""
 
+CRON = (jobs_exec_cron, jobs_exec_cron.http)
+"""What applications import from the cron distribution."""
+
+VERIFYING = (
+    "jobs_exec_cron.verifying.Verifier",
+    "jobs_exec_cron.verifying.Presented",
+    "jobs_exec_cron.verifying.Verified",
+)
+"""What a plugin implements, is given and answers that lets callers in."""
+
 SHOWN = {"Executor": ("__init__", "run", "drain", "abort", "progress")}
 """Classes of which this is for everybody; the rest is between them and their roles."""
 
@@ -57,7 +70,8 @@ def wanted() -> set[str]:
     return {
         *(f"python of jobs_exec.{name}" for name in set(jobs_exec.__all__) - NOT_SHOWN),
         *(f"python of jobs_exec.contracts.{name}" for name in OF_PLUGINS),
-        *(f"python of {name}" for name in (*OPTIONS, *VALUES, *RUNNING)),
+        *(f"python of {module.__name__}.{name}" for module in CRON for name in module.__all__),
+        *(f"python of {name}" for name in (*OPTIONS, *VALUES, *RUNNING, *VERIFYING)),
     }
 
 
