@@ -52,6 +52,8 @@ def test_one_of_code_that_is_in_no_book_is_exported_for_calls(shell: Shell) -> N
     shell.schedules = (replace(schedule("coded", "work", cron="@daily", orgs="acme"), owner="application"),)
     printed = shell.json("schedules", "export", "coded", "--format", "crontab", "--via", "http")[0]["text"]
     assert "'--key=schedule:coded of application' --tick=" in printed
+    said = shell("schedules", "export", "--format", "crontab", "--via", "trigger").stderr
+    assert said == "note: coded of application stands in no book here; its calls know of no firing of another clock\n"
     result = shell("schedules", "export", "coded", "--format", "crontab")
     assert (result.exit_code, "in no book yet" in result.stderr) == (6, True)
 

@@ -123,7 +123,13 @@ def export(names: tuple[str, ...], narrowing: Narrowing, overrides: Overrides, a
     async def work(client: Client) -> list[Target]:
         return await _targets(host, client, names, narrowing)
 
-    _print(_exported(on_host(host, work), options), options, as_json)
+    exported = _exported(on_host(host, work), options)
+    for each in exported:
+        if each.target.id is None:
+            say(
+                f"note: {each.target.schedule.ref} stands in no book here; its calls know of no firing of another clock"
+            )
+    _print(exported, options, as_json)
 
 
 def _options(
