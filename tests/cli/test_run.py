@@ -117,8 +117,9 @@ def test_a_module_that_cannot_be_imported_stops_an_executor(command: Commands) -
 
 def test_with_a_backend_that_jobs_are_pushed_to_there_is_nothing_to_poll(command: Commands) -> None:
     done = command.call("run", "--backend", "cron", JOB_PLUGINS_ALLOW="cron")
-    assert (done.returncode, done.stdout) == (6, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "there is nothing to poll" in done.stderr
+    assert "run --backend table --drain --budget 25s" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

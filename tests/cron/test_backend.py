@@ -72,7 +72,7 @@ def test_jobs_are_pushed_and_its_queue_lends_what_people_ask_for() -> None:
 
 
 async def test_there_is_nothing_to_poll_and_it_says_what_to_use() -> None:
-    with pytest.raises(CapabilityMissing, match=r"jobs-exec serve.*jobs-exec trigger.*--backend table --drain"):
+    with pytest.raises(CapabilityMissing, match=r"nothing to poll.*jobs-exec serve.*jobs-exec trigger"):
         await alone().claim(ClaimRequest(uuid4(), "default", frozenset(), 1))
 
 

@@ -29,10 +29,7 @@ NAME = "cron"
 LENT = frozenset({Capability.INSPECT, Capability.DEAD_LETTERS, Capability.SCHEDULES})
 """What it can do where its queue can."""
 
-NOTHING_TO_POLL = (
-    "there is nothing to poll, jobs are pushed; serve calls with `jobs-exec serve`, make them with `jobs-exec trigger`, "
-    "and run what waits with `jobs-exec run --backend table --drain --budget 25s`"
-)
+NOTHING_TO_POLL = "there is nothing to poll, jobs are pushed: see `jobs-exec serve` and `jobs-exec trigger`"
 NO_TRANSACTION = "a job that is sent cannot be taken back; select JOB_QUEUE_BACKEND=table to enqueue in a transaction"
 HERE = "jobs are started on the queue, not here: ask `queue`"
 

@@ -19,11 +19,16 @@ from jobs_exec.cli.progress import figures
 from jobs_exec.cli.session import Overrides, executor_host, host_options, settings_given
 from jobs_exec.cli.signals import stopped_by_signals
 from jobs_exec.contracts.backend import Capability
-from jobs_exec.errors import CapabilityMissing
+from jobs_exec.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jobs_exec.executor.values import ExitReport, Mode
     from jobs_exec.host import Host
+
+_NOTHING_TO_POLL = (
+    "there is nothing to poll, its jobs are pushed; run them with `jobs-exec serve` or `jobs-exec trigger`, and what waits "
+    "with `jobs-exec run --backend table --drain --budget 25s`"
+)
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -99,10 +104,10 @@ async def _run(host: Host, options: RunOptions, log_level: str) -> ExitReport:
 
 
 def _refuse_without_claim(host: Host) -> None:
+    """A setting is wrong here, or this command: a backend that jobs are pushed to has other ways to run them."""
     backend = host.backend
     if Capability.CLAIM not in backend.capabilities:
-        hint = "there is nothing to poll, its jobs are pushed to it; to run an executor select JOB_QUEUE_BACKEND=table"
-        raise CapabilityMissing(backend.name, Capability.CLAIM, hint)
+        raise ConfigurationError("JOB_QUEUE_BACKEND", f"with the {backend.name!r} backend {_NOTHING_TO_POLL}")
 
 
 def _configure_logs(level: str) -> None:
