@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from crontabs import Crontab, Entry, read_crontab
 from recipes import PROGRAMS, TYPE, Setup, shown
 
+from jobs_exec.envelope import time_of_tick
 from jobs_exec.scheduling.fields import parse_cron
 
 
@@ -32,7 +35,7 @@ def run(setup: Setup, crontab: Crontab, entry: Entry) -> str:
 
 
 def this_hour() -> datetime:
-    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    return datetime.now().astimezone().replace(minute=0, second=0, microsecond=0)
 
 
 def test_cron_takes_an_unescaped_percent_sign_for_the_end_of_the_command() -> None:
@@ -42,7 +45,20 @@ def test_cron_takes_an_unescaped_percent_sign_for_the_end_of_the_command() -> No
 
 def test_every_percent_sign_of_the_recipe_reaches_the_shell(crontab: Crontab) -> None:
     assert [entry.stdin for entry in crontab.entries] == ["", ""]
-    assert "+%Y-%m-%dT%H:00:00Z" in crontab.entries[0].command
+    assert "+%Y-%m-%dT%H:00:00%z" in crontab.entries[0].command
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu"])
+def test_all_calls_of_a_night_have_one_tick_in_every_zone(setup: Setup, crontab: Crontab, zone: str) -> None:
+    trigger, _ = crontab.entries
+    minutes, hour, *_ = trigger.schedule.split()
+    (shown_date,) = re.findall(r"\$\(date (.*)\)", trigger.command)
+    ticks = set()
+    for minute in minutes.split(","):
+        command = f"date --date '2026-11-25 {hour}:{minute}' {shown_date}"
+        done = setup.call(["/bin/sh", "-c", command], {"TZ": zone, "PATH": "/usr/bin:/bin"})
+        ticks.add(time_of_tick(done.stdout.strip()))
+    assert ticks == {datetime(2026, 11, 25, int(hour), tzinfo=ZoneInfo(zone))}
 
 
 def test_its_lines_have_expressions_that_are_valid(crontab: Crontab) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import TEMPLATE, Database, make_template, running_server, server_folder
+from databases import TEMPLATE, Database, make_template, missing, running_server, server_folder
 from recipes import PROGRAMS, Setup, command_shown, prepare, recipe, requests, run_scheduled, run_script, shown
 from recipes import with_supabase as with_supabase_in
 from serving import SECRET
@@ -17,14 +17,12 @@ EXTENSION = Path("/usr/share/postgresql/15/extension/pg_cron.control")
 PATIENCE = 150.0
 """Seconds until pg_cron has run everything: it wakes at the beginning of a minute."""
 
-pytestmark = pytest.mark.skipif(
-    not EXTENSION.exists(), reason="pg_cron is not installed (apt-get install postgresql-15-cron)"
-)
-
 
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     """All schedules in one database, which is the one that pg_cron works in."""
+    if not EXTENSION.exists():
+        missing("pg_cron is not installed (apt-get install postgresql-15-cron)")
     settings = {
         "shared_preload_libraries": "pg_cron",
         "cron.database_name": TEMPLATE,
