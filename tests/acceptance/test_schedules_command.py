@@ -67,6 +67,12 @@ class Application:
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.call(*arguments, "--json", code=code)[0])
 
+    def define(self) -> None:
+        """A schedule `coded` in the application's module."""
+        module = self.commands.folder / "app_jobs.py"
+        coded = "register_schedule('coded', 'quick', cron='@yearly', orgs='acme')\n"
+        module.write_text(module.read_text() + "from jobs_exec import register_schedule\n" + coded)
+
     def add(self, name: str, *options: str) -> Any:
         return self.json("add", name, "--type", "quick", "--allow-unregistered", *options)[0]
 
@@ -140,14 +146,22 @@ def test_a_schedule_is_added_shown_paused_fired_and_removed(app: Application) ->
     assert (app.json("list"), app.queued()) == ([], 2)
 
 
+def test_schedules_of_code_come_into_the_book_without_an_executor_and_another_clock_fires_them(
+    app: Application,
+) -> None:
+    app.define()
+    assert app.json("sync") == {"schedules": ["coded of application"]}
+    (before,) = app.json("list")
+    assert (before["state"], before["owner"]) == ("orphaned", "application")
+    app.call("sync")
+    assert app.json("list") == [before]
+    assert app.json("run", "coded", "--tick", TICK)["created"] == 1
+
+
 def test_a_schedule_of_code_is_listed_once_an_executor_carries_it_and_comes_back_when_it_is_removed(
     app: Application,
 ) -> None:
-    modules = app.commands.folder / "app_jobs.py"
-    define = (
-        "from jobs_exec import register_schedule\nregister_schedule('coded', 'quick', cron='@yearly', orgs='acme')\n"
-    )
-    modules.write_text(modules.read_text() + define)
+    app.define()
     drain = ("run", "--drain")
     assert app.commands.call(*drain, **app.settings).returncode == 0
     (listed,) = app.json("list")
