@@ -37,6 +37,17 @@ as $$
     select exists (select from renewed)
 $$;
 
+-- Gives back running jobs that the caller has locked, nothing counted.
+create or replace function jobs.executor_returns(p_jobs uuid[]) returns void
+language sql volatile
+set search_path = ''
+as $$
+    update jobs.jobs_queue q
+    set state = 'ready', token = q.token + 1, attempts = q.attempts - 1, executor = null, started_at = null,
+        run_at = jobs.clock()
+    where q.id = any(p_jobs)
+$$;
+
 -- Gives back up to p_limit running jobs of an executor that leaves, nothing counted, and removes it when none is left.
 create or replace function jobs.executor_leave_v1(p_id uuid, p_limit integer) returns boolean
 language plpgsql volatile
@@ -53,10 +64,7 @@ begin
         where r.executor = p_id and r.state = 'running'
         limit p_limit
         for update skip locked);
-    update jobs.jobs_queue q
-    set state = 'ready', token = q.token + 1, attempts = q.attempts - 1, executor = null, started_at = null,
-        run_at = jobs.clock()
-    where q.id = any(v_jobs);
+    perform jobs.executor_returns(v_jobs);
     delete from jobs.job_executors e
     where e.id = p_id and not exists (
         select from jobs.jobs_queue q where q.executor = p_id and q.state = 'running');
@@ -83,10 +91,7 @@ begin
             and not exists (
                 select from unnest(p_known, p_tokens) k(id, token) where k.id = r.id and k.token = r.token)
         for update skip locked);
-    update jobs.jobs_queue q
-    set state = 'ready', token = q.token + 1, attempts = q.attempts - 1, executor = null, started_at = null,
-        run_at = jobs.clock()
-    where q.id = any(v_jobs);
+    perform jobs.executor_returns(v_jobs);
     return cardinality(v_jobs);
 end
 $$;
