@@ -250,3 +250,66 @@ async def test_without_a_database_it_says_which_setting_is_missing(
     settings = {"JOB_QUEUE_BACKEND": "cron", "JOB_PLUGINS_ALLOW": "cron,table"}
     with pytest.raises(ConfigurationError, match="JOB_DATABASE_URL"):
         await trigger(org_id="acme", type="count", overrides=settings)
+
+
+# --- without a queue database: the store alone keeps work from being done twice -------------------------
+
+
+@pytest.fixture
+def stored(migrated: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """The queue is the memory of each call; what they share is the store in `migrated`."""
+    (tmp_path / "scheduled_jobs.py").write_text(dedent(JOBS) + dedent(WAITING))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return {
+        "JOB_QUEUE_BACKEND": "cron",
+        "JOB_CRON_QUEUE": "memory",
+        "JOB_IDEMPOTENCY_STORE": "table",
+        "JOB_PLUGINS_ALLOW": "cron,table,memory",
+        "JOB_DATABASE_URL": migrated.url,
+        "JOB_MODULES": "scheduled_jobs",
+    }
+
+
+WAITING = """
+    import asyncio
+
+    begun, release = [], asyncio.Event()
+
+    @job("wait")
+    async def wait(ctx, data):
+        begun.append(ctx.job_id)
+        await release.wait()
+        return len(begun)
+"""
+
+
+async def test_by_the_store_a_repetition_is_told_which_run_counts_and_its_result(
+    stored: Mapping[str, str], migrated: Database
+) -> None:
+    first, again = [await trigger(org_id="acme", type="count", overrides=stored) for _ in range(2)]
+    assert (first.outcome, again.outcome) == (TriggerOutcome.SUCCEEDED, TriggerOutcome.DUPLICATE)
+    assert (again.of, again.result) == (first.job_id, first.result)
+    assert again.hint is not None
+    assert runs(migrated) == []
+
+
+async def test_by_the_store_one_of_many_runs_and_the_others_are_told_that_it_is_in_flight(
+    stored: Mapping[str, str],
+) -> None:
+    import sys
+
+    calls = [asyncio.create_task(trigger(org_id="acme", type="wait", tick=TICK, overrides=stored)) for _ in range(5)]
+    pending = set(calls)
+    while len(pending) > 1:
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    jobs = sys.modules["scheduled_jobs"]
+    jobs.release.set()
+    answers = [await each for each in calls]
+    assert sorted(each.outcome.value for each in answers) == [*["in_flight"] * 4, "succeeded"]
+    assert len(jobs.begun) == 1
+
+
+async def test_by_the_store_a_failure_leaves_the_work_to_the_next_call(stored: Mapping[str, str]) -> None:
+    answers = [await trigger(org_id="acme", type="fail", overrides=stored) for _ in range(2)]
+    assert [(each.outcome.value, each.attempts_left) for each in answers] == [("failed", 1)] * 2

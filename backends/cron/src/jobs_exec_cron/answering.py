@@ -71,13 +71,16 @@ HINT = (
     "pass tick (the time the call is for) or key if this is another piece of work"
 )
 
+RESERVED = "reserved"
+"""Why the engine gives a job back whose work is reserved at a store by somebody else."""
+
 
 def answer_of(ending: Ending, call: Call) -> TriggerAnswer:
     """The answer to `call`."""
     if ending.lost:
         return TriggerAnswer(TriggerOutcome.IN_FLIGHT, ending.start.job_id, conflict=ending.start.conflict)
     if ending.settlement is not None:
-        return _attempted(ending.start, ending.settlement)
+        return _attempted(ending.start, ending.settlement, call)
     return _not_started(ending.start, call)
 
 
@@ -99,16 +102,20 @@ def _not_started(start: Start, call: Call) -> TriggerAnswer:
     return TriggerAnswer(TriggerOutcome.IN_FLIGHT, **told)
 
 
-def _attempted(start: Start, settlement: Settlement) -> TriggerAnswer:
+def _attempted(start: Start, settlement: Settlement, call: Call) -> TriggerAnswer:
     told: dict[str, Any] = {"job_id": start.job_id, "reason": settlement.reason, "conflict": start.conflict}
     left = start.max_attempts - start.attempts
     match settlement.action:
         case Action.SUCCEED:
             return TriggerAnswer(TriggerOutcome.SUCCEEDED, result=_decoded(settlement.result), **told)
         case Action.DUPLICATE:
-            return TriggerAnswer(TriggerOutcome.DUPLICATE, of=settlement.of, **told)
+            told |= {"of": settlement.of, "result": _decoded(settlement.result), "hint": _hint(call)}
+            return TriggerAnswer(TriggerOutcome.DUPLICATE, **told)
         case Action.RETRY:
             return TriggerAnswer(TriggerOutcome.FAILED, attempts_left=left, retry_after=settlement.delay, **told)
+        case Action.GIVE_BACK if settlement.reason == RESERVED:
+            # What runs is a job of another queue, known to the store by its work alone.
+            return TriggerAnswer(TriggerOutcome.IN_FLIGHT, conflict=start.conflict)
         case Action.SNOOZE | Action.GIVE_BACK:
             return TriggerAnswer(TriggerOutcome.FAILED, attempts_left=left + 1, retry_after=settlement.delay, **told)
         case Action.HOLD:

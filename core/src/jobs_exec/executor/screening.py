@@ -79,8 +79,9 @@ class Screening:
             case None:
                 return True
             case ReserveAnswer(outcome=Reserved.DONE, run=run):
-                of = run.job_id if run is not None else None
-                self._refuse(attempt, Settlement(attempt.ref, Action.DUPLICATE, of=of))
+                # The run may stand in another database; its result is what whoever waits for this job asks for.
+                of, result = (run.job_id, run.result) if run is not None else (None, None)
+                self._refuse(attempt, Settlement(attempt.ref, Action.DUPLICATE, of=of, result=result))
                 return False
             case ReserveAnswer(outcome=Reserved.HELD):
                 self._refuse(attempt, _not_now(attempt, RESERVED))
