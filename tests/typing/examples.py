@@ -61,6 +61,7 @@ from jobs_exec.contracts import (
 )
 from jobs_exec.memory import MemoryBackend, MemoryStore
 from jobs_exec.testing.harness import BackendHarness, MemoryHarness, StoreHarness
+from jobs_exec_cron import TriggerAnswer, TriggerOutcome, trigger, trigger_sync
 from jobs_exec_cron.backend import CronBackend
 from jobs_exec_cron.settings import CronSettings
 
@@ -221,6 +222,17 @@ async def read_book(book: ScheduleBook) -> None:
     due = await book.due(limit=10)
     assert_type(due.schedules, tuple[ScheduleView, ...])
     assert_type(due.next_tick, datetime | None)
+
+
+async def triggering() -> None:
+    answer = await trigger({"orgId": "acme", "type": "order.ship", "tick": "2026-11-25T13:00:00Z"})
+    assert_type(answer, TriggerAnswer)
+    assert_type(answer.outcome, TriggerOutcome)
+    await trigger(Envelope("acme", "order.ship"), tick=datetime.now(UTC))
+    trigger_sync(org_id="acme", type="order.ship", data=Order(number=1), key="k", overrides={"JOB_CRON_QUEUE": "table"})
+    trigger_sync(org_id="acme", type="order.ship", delay=5)  # type: ignore[call-overload]
+    trigger_sync({"type": "order.ship"}, org_id="acme")  # type: ignore[call-overload]
+    trigger_sync(type="order.ship")  # type: ignore[call-overload]
 
 
 @hookimpl

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobs_exec_cron.answering import TriggerAnswer, TriggerOutcome
+    from jobs_exec_cron.errors import JobRefused
     from jobs_exec_cron.triggering import trigger, trigger_sync
 
-__all__ = ["TriggerAnswer", "TriggerOutcome", "trigger", "trigger_sync"]
+__all__ = ["JobRefused", "TriggerAnswer", "TriggerOutcome", "trigger", "trigger_sync"]
 
 _LAZY = {
+    "JobRefused": "errors",
     "TriggerAnswer": "answering",
     "TriggerOutcome": "answering",
     "trigger": "triggering",
