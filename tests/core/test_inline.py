@@ -267,6 +267,15 @@ async def test_a_start_that_was_refused_for_its_data_costs_nobody_else_anything(
         assert len(probe.backend.joined) == 1
 
 
+async def test_a_caller_hears_nothing_of_jobs_that_nobody_carries(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as (inline, probe):
+        await probe.enqueue("rare")
+    async with Inline.open(host=probe.host) as inline:
+        await inline.trigger(call())
+    assert [row.state.value for row in probe.harness.tables.queue.values()] == ["held"]
+    assert "no executor carries" not in caplog.text
+
+
 async def test_a_drain_beside_it_runs_what_is_queued() -> None:
     async with opened() as (inline, probe):
         for n in range(3):

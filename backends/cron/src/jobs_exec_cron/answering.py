@@ -97,6 +97,8 @@ def _not_started(start: Start, call: Call) -> TriggerAnswer:
             return TriggerAnswer(TriggerOutcome.HELD, **told)
         case StartOutcome.DEAD:
             return TriggerAnswer(TriggerOutcome.DEAD, **told)
+        case StartOutcome.CANCELLED:
+            return TriggerAnswer(TriggerOutcome.CANCELLED, **told)
         case StartOutcome.EXPIRED:
             return TriggerAnswer(TriggerOutcome.EXPIRED, **told)
     return TriggerAnswer(TriggerOutcome.IN_FLIGHT, **told)

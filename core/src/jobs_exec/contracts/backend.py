@@ -160,6 +160,8 @@ class StartOutcome(StrEnum):
     """Its org is suspended."""
     DEAD = "dead"
     """Its last run is dead, and was neither redriven nor purged. Nothing was written."""
+    CANCELLED = "cancelled"
+    """Its last run was cancelled, and was neither redriven nor purged: who calls again is answered again."""
     EXPIRED = "expired"
     """It came after its `expires_at`, and has ended so."""
     NO_LEASE = "no_lease"

@@ -40,6 +40,7 @@ from jobs_exec.host import Host
 
 log = logging.getLogger(__name__)
 
+_EXPLAIN_LATE = 60.0
 _BACKLOG = 4
 """Settle batches that may wait or be under way before claims stop."""
 
@@ -131,7 +132,7 @@ def assemble(host: Host, name: str, mode: Mode, tally: Tally, observing: Observi
         None if host.ledger_is_store else host.store,
         lanes,
         orgs,
-        UpkeepRules(policy.poll_interval, policy.lease / 3, policy.max_crashes, tuple(settings.queue_slots)),
+        _upkeep_rules(host, mode),
     )
     screening = Screening(orgs, reservations, runner.refuse)
     intake = Intake(routes, membership, screening, runner, settler, accounts, lambda: owner.ending)
@@ -170,6 +171,17 @@ def _scheduler(host: Host, lanes: tuple[Lane, ...], orgs: Orgs) -> Scheduler | N
         host.job_types.keys(),
     )
     return Scheduler(host.backend, host.schedules, orgs, rules, lambda: _hint(lanes))
+
+
+def _upkeep_rules(host: Host, mode: Mode) -> UpkeepRules:
+    policy = host.policy
+    return UpkeepRules(
+        policy.poll_interval,
+        policy.lease / 3,
+        policy.max_crashes,
+        tuple(host.settings.queue_slots),
+        explain_after=_EXPLAIN_LATE if mode is Mode.HANDED else 0.0,
+    )
 
 
 def _settle_rules(host: Host) -> SettleRules:

@@ -41,6 +41,8 @@ class UpkeepRules:
     max_crashes: int
     queues: tuple[str, ...]
     purge: float = 60.0
+    explain_after: float = 0.0
+    """Seconds before the first question for which types jobs are held: no business of one who brings a job of its own."""
 
 
 class Upkeep:
@@ -60,7 +62,7 @@ class Upkeep:
         self._orgs = orgs
         self._rules = rules
         self._held: frozenset[str] = frozenset()
-        self._explained = -_EXPLAIN_EVERY
+        self._explained = time.monotonic() - _EXPLAIN_EVERY + rules.explain_after
         self._warned: set[str] = set()
         self.held_types: Mapping[str, int] = {}
         """Jobs held for want of an executor that carries their type, as last heard."""

@@ -16,9 +16,9 @@ def start(tables: Tables, request: StartRequest, enqueue: Callable[[NewJob], Rec
     if executor is None or not executor.live:
         return Start(StartOutcome.NO_LEASE, None)
     _drop_expired(tables, request.job)
-    past = None if request.job.digest in tables.live else _dead(tables, request.job)
+    past = None if request.job.digest in tables.live else _ended(tables, request.job)
     if past is not None:
-        return _about(StartOutcome.DEAD, past.row, reason=past.reason)
+        return _about(StartOutcome(past.status.value), past.row, reason=past.reason)
     receipt = enqueue(request.job)
     done = tables.success(request.job.run_hash) if receipt.of_state == "succeeded" else None
     if done is not None:
@@ -60,13 +60,13 @@ def _drop_expired(tables: Tables, job: NewJob) -> None:
         tables.end(live, RunStatus.EXPIRED, reason="expires_at")
 
 
-def _dead(tables: Tables, job: NewJob) -> Run | None:
-    """The last run of this identity, when it is dead and no success counts."""
+def _ended(tables: Tables, job: NewJob) -> Run | None:
+    """The last run of this identity, when it is dead or was cancelled and no success counts."""
     if tables.success(job.run_hash) is not None:
         return None
     past = [run for run in tables.runs.values() if run.row.job.run_hash == job.run_hash]
     last = max(past, key=lambda run: run.finished_at, default=None)
-    return last if last is not None and last.status is RunStatus.DEAD else None
+    return last if last is not None and last.status in (RunStatus.DEAD, RunStatus.CANCELLED) else None
 
 
 def _succeeded(tables: Tables, done: RunRef, receipt: Receipt) -> Start:

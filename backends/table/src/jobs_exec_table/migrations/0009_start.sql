@@ -46,7 +46,7 @@ begin
             array[null::timestamptz], array[null::double precision], array[p_expires_at], array[p_trace]) e on true;
         if v_created then
             job_id := p_id;
-            -- It holds the identity now, so whatever ended before can be seen: work that was done, or that is dead.
+            -- It holds the identity now, so whatever ended before can be seen: work that was done, is dead or was cancelled.
             select r.outcome, r.job_id, r.token, r.finished_at, r.result, r.attempts, r.max_attempts, r.reason
             into outcome, job_id, run_token, finished_at, result, attempts, max_attempts, reason
             from jobs.start_past(v_digest, p_org, p_hash) r;
@@ -117,7 +117,8 @@ exception when lock_not_available then
 end
 $$;
 
--- How work of this identity has ended, as far as it forbids another start: succeeded with an unexpired key, or dead.
+-- How work of this identity has ended, as far as it forbids another start: succeeded with an unexpired key, dead, or
+-- cancelled. An enqueue would make a new job of the last two; whoever calls again for the same work gets the same answer.
 create or replace function jobs.start_past(p_digest uuid, p_org text, p_hash bytea) returns table (
     outcome text, job_id uuid, token bigint, finished_at timestamptz, result text, attempts smallint,
     max_attempts smallint, reason text
@@ -131,14 +132,14 @@ as $$
     left join jobs.job_runs r on r.job_id = k.job_id
     where k.digest = p_digest and k.expires_at > jobs.clock()
     union all
-    select 'dead', d.job_id, d.token, d.finished_at, null, d.attempts, d.max_attempts, d.reason
+    select d.status::text, d.job_id, d.token, d.finished_at, null, d.attempts, d.max_attempts, d.reason
     from (
         select r.* from jobs.job_runs r
         where r.org_id = p_org and r.run_hash = p_hash
         order by r.finished_at desc, r.job_id desc
         limit 1
     ) d
-    where d.status = 'dead'
+    where d.status in ('dead', 'cancelled')
     limit 1
 $$;
 

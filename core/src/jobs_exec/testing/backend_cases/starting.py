@@ -126,9 +126,21 @@ class StartingCases(BackendCases):
         assert receipt.id != job.id
         assert (await started(starter, new_job("acme"))).id == receipt.id
 
-    async def test_a_cancelled_job_forbids_nothing(self, starter: Driver) -> None:
+    async def test_a_cancelled_job_is_answered_again_while_enqueue_makes_a_new_one(
+        self, harness: BackendHarness, starter: Driver
+    ) -> None:
         job = await started(starter, new_job("acme"))
         await starter.settle(Settlement(job.ref, Action.CANCEL, reason="no longer needed"))
+        answer = await start(starter, new_job("acme"))
+        assert (answer.outcome, answer.job_id) == (StartOutcome.CANCELLED, job.id)
+        assert answer.reason == "no longer needed"
+        (receipt,) = await harness.backend.enqueue([new_job("acme")])
+        assert receipt.id != job.id
+        assert (await started(starter, new_job("acme"))).id == receipt.id
+
+    async def test_a_rejected_job_forbids_nothing_because_its_org_may_be_known_by_then(self, starter: Driver) -> None:
+        job = await started(starter, new_job("acme"))
+        await starter.settle(Settlement(job.ref, Action.REJECT, reason="org"))
         assert (await started(starter, new_job("acme"))).id != job.id
 
     async def test_a_job_held_for_its_org_stays_held(self, harness: BackendHarness, starter: Driver) -> None:
