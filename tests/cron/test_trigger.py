@@ -30,7 +30,7 @@ JOBS = """
     async def each(ctx, data):
         return str(ctx.job_id)
 
-    @job("fail", max_attempts=2)
+    @job("fail", max_attempts=2, backoff=lambda attempt: 60.0)
     async def fail(ctx, data):
         raise ValueError("the words of the handler")
 

@@ -58,7 +58,7 @@ HANDLERS = """
         while not Path("release").exists():
             time.sleep(0.01)
 
-    @job("failing")
+    @job("failing", backoff=lambda attempt: 60.0)
     async def failing(ctx, data):
         raise ValueError(f"no: {data}")
 
