@@ -16,7 +16,7 @@ from jobs_exec.scheduling.records import record_of
 from jobs_exec_table.backend import TableBackend
 from jobs_exec_table.settings import TableSettings
 
-TICK = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
+TICK = datetime(2025, 11, 25, 13, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 

@@ -75,10 +75,9 @@ create table if not exists jobs.job_schedules (
     constraint counts_are_never_negative check (fired >= 0 and missed >= 0)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
--- What is due, owner by owner: all the schedules of a distribution that nobody runs any more would stand before the
--- others for ever.
-create index if not exists job_schedules_due on jobs.job_schedules (owner, next_tick, id)
-    where enabled and not paused and next_tick is not null;
+-- What is due of run time. Schedules of code are found by their ref.
+create index if not exists job_schedules_due on jobs.job_schedules (next_tick, id)
+    where owner = '' and enabled and not paused and next_tick is not null;
 create index if not exists job_schedules_by_name on jobs.job_schedules (name, owner, org_id nulls first);
 create index if not exists job_schedules_by_org on jobs.job_schedules (org_id, name) where org_id is not null;
 
@@ -135,7 +134,8 @@ comment on column jobs.job_schedule_jobs.seen_at is
 -- --- reading -------------------------------------------------------------------------------------------
 
 -- Every schedule with its state: the first that is true of paused, disabled, orphaned and ended, else active. Orphaned
--- is computed, never stored: code that nobody carries while nobody runs is active again with its next executor.
+-- is computed, never stored: code that nobody carries while nobody runs is active again with its next executor. The time
+-- is that of the statement: a volatile clock keeps the view from being planned as a part of whoever reads it.
 create or replace view jobs.all_schedules with (security_invoker = true) as
 select s.id, s.name::text as name, s.owner, s.org_id::text as org_id, s.type::text as type,
     case
@@ -143,7 +143,7 @@ select s.id, s.name::text as name, s.owner, s.org_id::text as org_id, s.type::te
         when not s.enabled then 'disabled'
         when s.owner <> '' and not exists (
             select from jobs.job_executors e
-            where e.lease_until > clock_timestamp() and s.ref = any(e.schedules)) then 'orphaned'
+            where e.lease_until > statement_timestamp() and s.ref = any(e.schedules)) then 'orphaned'
         when s.next_tick is null then 'ended'
         else 'active'
     end as state,
@@ -154,33 +154,41 @@ from jobs.job_schedules s;
 
 comment on view jobs.all_schedules is 'Schedules with their state, for people and tools.';
 
--- Owners that may have a schedule that fires in turn: run time itself, and those that some live executor carries.
-create or replace function jobs.schedule_owners() returns setof text
-language sql volatile
+-- The schedules of code that some live executor carries, by job_schedules.ref.
+create or replace function jobs.carried_schedules() returns setof text
+language sql stable
 set search_path = ''
 as $$
-    select '' union
-    select split_part(r, '/', 1) from jobs.job_executors e, unnest(e.schedules) r
-    where e.lease_until > clock_timestamp()
+    select distinct r from jobs.job_executors e, unnest(e.schedules) r where e.lease_until > statement_timestamp()
 $$;
 
--- Active schedules whose tick has come, longest waiting first.
-create or replace function jobs.schedules_due_v1(p_limit integer) returns setof jobs.all_schedules
+-- Active schedules whose tick has come, longest waiting first. Those of run time are read in the order of their index;
+-- those of code are looked up one by one from what is carried, so that what nobody carries any more costs nothing. The
+-- limit of 1 keeps it so: a join was planned the other way round on few schedules, and then read them all.
+create or replace function jobs.schedules_due_v1(p_limit integer) returns setof jobs.job_schedules
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set jit = off
 as $$
 begin
     return query
-        select d.*
-        from jobs.schedule_owners() o(owner)
-        cross join lateral (
-            select a.* from jobs.all_schedules a
-            where a.owner = o.owner and a.enabled and not a.paused and a.next_tick <= jobs.clock()
-                and a.state = 'active'
-            order by a.next_tick, a.id
-            limit p_limit
+        select d.* from (
+            (
+                select s.* from jobs.job_schedules s
+                where s.owner = '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
+                order by s.next_tick, s.id
+                limit p_limit
+            )
+            union all
+            (
+                select s.* from jobs.carried_schedules() c(ref)
+                cross join lateral (select s.* from jobs.job_schedules s where s.ref = c.ref limit 1) s
+                where s.owner <> '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
+            )
         ) d
         order by d.next_tick, d.id
         limit p_limit;
@@ -192,19 +200,24 @@ create or replace function jobs.schedules_next_v1() returns timestamptz
 language plpgsql volatile
 set search_path = ''
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set jit = off
 as $$
 begin
-    return (
-        select min(d.next_tick)
-        from jobs.schedule_owners() o(owner)
-        cross join lateral (
-            select a.next_tick from jobs.all_schedules a
-            where a.owner = o.owner and a.enabled and not a.paused and a.next_tick > jobs.clock()
-                and a.state = 'active'
-            order by a.next_tick
+    return least(
+        (
+            select s.next_tick from jobs.job_schedules s
+            where s.owner = '' and s.enabled and not s.paused and s.next_tick > jobs.clock()
+            order by s.next_tick
             limit 1
-        ) d);
+        ),
+        (
+            select min(s.next_tick) from jobs.carried_schedules() c(ref)
+            cross join lateral (select s.* from jobs.job_schedules s where s.ref = c.ref limit 1) s
+            where s.owner <> '' and s.enabled and not s.paused and s.next_tick > jobs.clock()
+        ));
 end
 $$;
 
@@ -390,7 +403,8 @@ end
 $$;
 
 -- Fires one tick of a schedule out of turn, from SQL: for pg_cron, whose own expression is then the clock, and for
--- people. A tick that is not later than the last one fired does nothing, so a repeat is harmless.
+-- people. A tick that is not later than the last one fired does nothing, so a repeat is harmless. pg_cron comes a moment
+-- after the minute, and perhaps twice: with date_trunc('minute', now()) both mean the same tick.
 --
 -- It runs with the rights of its owner, so that a role of pg_cron needs this function alone. Whoever may enqueue may not
 -- fire: a firing moves a schedule on for all its orgs, and makes jobs of tenants that are not the caller's. `db grant
@@ -409,7 +423,7 @@ declare
 begin
     if v_tick is null or v_tick > jobs.clock() then
         raise exception 'tick: must be a time that has come; the ticks before it would never fire'
-            using errcode = '22023', hint = 'pass now()';
+            using errcode = '22023', hint = 'pass date_trunc(''minute'', now())';
     end if;
     v_found := array(
         select s.id from jobs.job_schedules s
@@ -451,28 +465,21 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_count bigint;
+    v_live tid[];
+    v_gone tid[];
 begin
-    with old as materialized (
-        select j.schedule, j.org_id, q.id is not null as live
-        from (
-            select j.* from jobs.job_schedule_jobs j
-            where j.seen_at <= jobs.clock() - interval '1 day'
-            order by j.seen_at limit p_limit for update skip locked
-        ) j
-        left join lateral (select q.id from jobs.jobs_queue q where q.id = j.job_id limit 1) q on true
-    ),
-    seen as (
-        update jobs.job_schedule_jobs j set seen_at = jobs.clock() from old o
-        where o.live and j.schedule = o.schedule and j.org_id = o.org_id
-    ),
-    gone as (
-        delete from jobs.job_schedule_jobs j using old o
-        where not o.live and j.schedule = o.schedule and j.org_id = o.org_id
-        returning 1
-    )
-    select count(*) into v_count from gone;
-    return v_count;
+    -- By ctid, which stays while the row is locked: a join was planned the other way round on an empty table.
+    select array_agg(j.ctid) filter (where q.id is not null), array_agg(j.ctid) filter (where q.id is null)
+    into v_live, v_gone
+    from (
+        select j.ctid, j.job_id from jobs.job_schedule_jobs j
+        where j.seen_at <= jobs.clock() - interval '1 day'
+        order by j.seen_at limit p_limit for update skip locked
+    ) j
+    left join lateral (select q.id from jobs.jobs_queue q where q.id = j.job_id limit 1) q on true;
+    update jobs.job_schedule_jobs j set seen_at = jobs.clock() where j.ctid = any(v_live);
+    delete from jobs.job_schedule_jobs j where j.ctid = any(v_gone);
+    return coalesce(cardinality(v_gone), 0);
 end
 $$;
 
