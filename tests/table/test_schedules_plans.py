@@ -124,13 +124,29 @@ def filled(request: pytest.FixtureRequest, migrated: Database) -> Iterator[Sessi
 
 
 def test_what_is_due_is_read_and_little_else_whatever_is_orphaned_paused_and_not_due(filled: Session) -> None:
-    due = filled.run("schedules_due", {"limit": 100})
-    assert len(due) == 100
+    filled.connection.execute(
+        "update jobs.job_schedules set next_tick = next_tick + interval '2 days' where id not in"
+        " (select id from jobs.job_schedules where owner = '' and enabled and not paused"
+        " and next_tick <= jobs.clock() order by id limit 60)"
+    )
+    filled.connection.execute("vacuum jobs.job_schedules")
+    assert len(filled.run("schedules_due", {"limit": 100})) == 60
     for _ in range(7):
         assert filled.fetched("schedules_due", {"limit": 100}) < 4 * 100
     filled.connection.execute("update jobs.job_schedules set next_tick = next_tick + interval '2 days'")
     filled.connection.execute("vacuum jobs.job_schedules")
     assert filled.fetched("schedules_due", {"limit": 100}) < 150
+
+
+def test_of_more_than_is_asked_for_each_is_looked_at_so_that_every_tenant_has_its_turn(filled: Session) -> None:
+    ((due,),) = filled.connection.execute(
+        "select count(*) from jobs.job_schedules"
+        " where owner = '' and enabled and not paused and next_tick <= jobs.clock()"
+    ).fetchall()
+    assert due > 100
+    assert len(filled.run("schedules_due", {"limit": 100})) == 100
+    for _ in range(7):
+        assert filled.fetched("schedules_due", {"limit": 100}) < 2 * due + 4 * 100
 
 
 def test_a_firing_reads_a_few_rows_for_each_job_it_makes(filled: Session) -> None:

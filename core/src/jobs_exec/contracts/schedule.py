@@ -208,14 +208,17 @@ class ScheduleBook(Protocol):
         """The backend's business clock."""
 
     async def sync(self, records: Sequence[ScheduleRecord]) -> None:
-        """Upserts schedules defined in code by (owner, name); the later call wins.
+        """Upserts schedules by what names them (owner, org, name); the later call wins.
 
         One whose timing (cron, every, zone, start, end) is unchanged keeps its `next_tick`; whether it is paused, its
         last tick and its counts are always kept. Executors announce what they carry with `ExecutorRecord.schedules`.
         """
 
     async def due(self, limit: int = 100) -> Due:
-        """Active schedules whose `next_tick` has come, longest waiting first."""
+        """Active schedules whose `next_tick` has come, longest waiting first.
+
+        When there are more than `limit`, the first of every tenant comes before the second of any.
+        """
 
     async def fire(self, firing: Firing) -> Fired:
         """Inserts the jobs of all ticks and orgs and moves the schedule on, in one transaction, or does nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -57,13 +58,14 @@ class MemoryBook:
             row.schedule, row.payload = record.schedule, record.payload
 
     async def due(self, limit: int = 100) -> Due:
-        """Active schedules whose tick has come, longest waiting first."""
+        """Active schedules whose tick has come, the first of every tenant before the second of any."""
         now = self._tables.now()
         active = [row for row in self._tables.schedules.values() if self._state(row) is ScheduleState.ACTIVE]
         active.sort(key=_standing)
         come = [row for row in active if _standing(row) <= now]
         later = [_standing(row) for row in active[len(come) :]]
-        return Due(now, tuple(self._view(row) for row in come[:limit]), later[0] if later else None)
+        taken = come if len(come) <= limit else _in_turn(come)[:limit]
+        return Due(now, tuple(self._view(row) for row in taken), later[0] if later else None)
 
     async def fire(self, firing: Firing) -> Fired:
         """Inserts the jobs of all ticks and orgs and moves the schedule on, or does nothing."""
@@ -191,3 +193,14 @@ def _timing(made: Schedule) -> Schedule:
 def _matches(made: Schedule, where: ScheduleFilter) -> bool:
     wanted = ((where.name, made.name), (where.owner, made.owner), (where.org_id, made.org_id))
     return all(asked is None or asked == has for asked, has in wanted)
+
+
+def _in_turn(come: Sequence[ScheduleRow]) -> list[ScheduleRow]:
+    """The first of every tenant before the second of any; those that belong to no tenant wait for nobody."""
+    seen: Counter[str | None] = Counter()
+    turns = []
+    for row in come:
+        tenant = row.schedule.org_id
+        seen[tenant] += tenant is not None
+        turns.append((seen[tenant], row))
+    return [row for _, row in sorted(turns, key=lambda pair: pair[0])]

@@ -162,9 +162,10 @@ as $$
     select distinct r from jobs.job_executors e, unnest(e.schedules) r where e.lease_until > statement_timestamp()
 $$;
 
--- Active schedules whose tick has come, longest waiting first. Those of run time are read in the order of their index;
--- those of code are looked up one by one from what is carried, so that what nobody carries any more costs nothing. The
--- limit of 1 keeps it so: a join was planned the other way round on few schedules, and then read them all.
+-- Active schedules whose tick has come: the first of every tenant before the second of any, longest waiting first. Those
+-- of run time are read in the order of their index; those of code, which are nobody's, are looked up one by one from what
+-- is carried, so that what nobody carries any more costs nothing. The limit of 1 keeps it so: a join was planned the other
+-- way round on few schedules, and then read them all.
 create or replace function jobs.schedules_due_v1(p_limit integer) returns setof jobs.job_schedules
 language plpgsql volatile
 set search_path = ''
@@ -176,21 +177,59 @@ set jit = off
 as $$
 begin
     return query
-        select d.* from (
-            (
-                select s.* from jobs.job_schedules s
-                where s.owner = '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
-                order by s.next_tick, s.id
-                limit p_limit
-            )
+        select s.* from (
+            select r.id, r.turn, r.next_tick from jobs.schedules_due_at_run_time(p_limit) r
             union all
-            (
-                select s.* from jobs.carried_schedules() c(ref)
-                cross join lateral (select s.* from jobs.job_schedules s where s.ref = c.ref limit 1) s
-                where s.owner <> '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
-            )
+            select s.id, 1, s.next_tick from jobs.carried_schedules() c(ref)
+            cross join lateral (select s.* from jobs.job_schedules s where s.ref = c.ref limit 1) s
+            where s.owner <> '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
+            order by 2, 3, 1
+            limit p_limit
         ) d
-        order by d.next_tick, d.id
+        cross join lateral (select s.* from jobs.job_schedules s where s.id = d.id limit 1) s
+        order by d.turn, d.next_tick, d.id;
+end
+$$;
+
+-- Up to p_limit schedules of run time that are due; turn is the place of each among those of its tenant. Only when more
+-- are due than are asked for does the order matter, and are all of them looked at, in their index: 10,000 of one tenant
+-- take 5 ms (PostgreSQL 18).
+create or replace function jobs.schedules_due_at_run_time(p_limit integer)
+returns table (id uuid, turn bigint, next_tick timestamptz)
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_few constant boolean := (
+        select count(*) <= p_limit
+        from (
+            select from jobs.job_schedules s
+            where s.owner = '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
+            limit p_limit + 1
+        ) c);
+begin
+    if v_few then
+        return query
+            select s.id, 1::bigint, s.next_tick from jobs.job_schedules s
+            where s.owner = '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
+            order by s.next_tick, s.id
+            limit p_limit;
+        return;
+    end if;
+    return query
+        with come as materialized (
+            select s.id, s.org_id, s.next_tick from jobs.job_schedules s
+            where s.owner = '' and s.enabled and not s.paused and s.next_tick <= jobs.clock()
+            order by s.next_tick, s.id
+        )
+        select c.id, case when c.org_id is null then 1 else row_number() over line end, c.next_tick
+        from come c
+        window line as (partition by c.org_id order by c.next_tick, c.id)
+        order by 2, 3, 1
         limit p_limit;
 end
 $$;

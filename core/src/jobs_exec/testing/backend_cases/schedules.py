@@ -36,7 +36,7 @@ OWNER = "probe-distribution"
 
 def defined(name: str = "report", *, owner: str = "", **options: Any) -> Schedule:
     """A schedule of every minute for one org, unless `options` say otherwise; `owner` makes it one of code."""
-    wanted = {"every": 60, "orgs": "acme", **options}
+    wanted = {"every": 60, "orgs": options.get("org_id", "acme"), **options}
     return replace(schedule(name, "work", **wanted), owner=owner)
 
 
@@ -209,6 +209,15 @@ class ScheduleCases(BookCases):
         assert due.next_tick == shelf.tick + 5 * MINUTE
         assert due.now >= shelf.tick
         assert [view.schedule.name for view in (await shelf.book.due(limit=1)).schedules] == ["first"]
+
+    async def test_a_tenant_with_many_schedules_does_not_keep_the_others_waiting(self, shelf: Shelf) -> None:
+        for number in range(20):
+            await shelf.add(f"many-{number}", shelf.tick - 60 * MINUTE, org_id="acme")
+        await shelf.add("theirs", shelf.tick, org_id="globex")
+        await shelf.add("ours", shelf.tick)
+        tenants = [view.schedule.org_id for view in (await shelf.book.due(limit=3)).schedules]
+        assert sorted(tenants, key=str) == [None, "acme", "globex"]
+        assert len((await shelf.book.due(limit=100)).schedules) == 22
 
     async def test_a_tick_comes_by_the_business_clock(self, shelf: Shelf) -> None:
         await shelf.add(next_tick=shelf.tick + 60 * MINUTE)
