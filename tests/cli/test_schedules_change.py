@@ -15,7 +15,7 @@ from command import Shell
 from processes import commands
 
 from jobs_exec import schedule
-from jobs_exec.cli.schedules import firing
+from jobs_exec.book import firing
 from jobs_exec.contracts import (
     Due,
     Fired,

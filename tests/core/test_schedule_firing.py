@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from jobs_exec import Schedule, schedule
+from jobs_exec import Schedule, active, schedule
 from jobs_exec.contracts import Due, Fired, Firing, OrgDirectory, OrgStatus, ScheduleFilter, ScheduleView
 from jobs_exec.errors import BackendUnavailable
-from jobs_exec.executor import orgs as listing
 from jobs_exec.executor.firing import FiringRules, Scheduler
 from jobs_exec.executor.orgs import Orgs
 from jobs_exec.memory.schedules import MemoryBook
@@ -207,7 +206,7 @@ async def test_whatever_a_directory_raises_it_ends_no_role(error: BaseException)
 
 
 async def test_a_directory_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "LISTING", 0.01)
+    monkeypatch.setattr(active, "LISTING", 0.01)
     directory = Directory("acme")
     directory.stuck = True
     clock = Clockwork(directory)
@@ -220,7 +219,7 @@ async def test_a_directory_that_never_ends_is_given_up(monkeypatch: pytest.Monke
 
 
 async def test_more_orgs_than_are_listed_make_no_half_of_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MOST_ACTIVE", 2)
+    monkeypatch.setattr(active, "MOST_ACTIVE", 2)
     clock = Clockwork(Directory("a", "b", "c"))
     await clock.add("all", orgs="*")
     await clock.harness.advance(60)

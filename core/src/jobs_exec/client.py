@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
+from jobs_exec.book.schedules import Schedules
 from jobs_exec.contracts.backend import Capability, QueueBackend
 from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.envelope import Envelope, seconds, unknown_field
@@ -98,6 +99,7 @@ class Client:
 
     def __init__(self, host: Host) -> None:
         self.backend: QueueBackend = host.backend
+        self._host = host
         self._preparer = _Preparer(host)
         self._touched: set[str] = set()
 
@@ -109,6 +111,11 @@ class Client:
         `BackendUnavailable` or `SchemaMismatch`, all of them when the block is entered.
         """
         return Opening(lambda: cls(host or _client_host(overrides)))
+
+    @property
+    def schedules(self) -> Schedules:
+        """Adds, changes, pauses, fires and removes schedules of tenants."""
+        return Schedules(self._host)
 
     async def enqueue(
         self,

@@ -138,11 +138,15 @@ class ConfigurationError(JobsError, ValueError):
 
 
 class InvalidSchedule(JobsError, ValueError):
-    """A schedule breaks a rule; `field` names what. `position` is the character of a cron expression, from 1."""
+    """A schedule breaks a rule; `field` names what, `problem` says it without the field.
+
+    `position` is the character of a cron expression, from 1.
+    """
 
     def __init__(self, field: str, problem: str, position: int | None = None) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
+        self.problem = problem
         self.position = position
 
 

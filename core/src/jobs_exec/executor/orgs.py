@@ -9,24 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from jobs_exec.active import active_orgs
 from jobs_exec.contracts.directory import OrgDirectory, OrgStatus
-from jobs_exec.envelope import MAX_ORG_LENGTH, check_org
-from jobs_exec.errors import InvalidJob
 from jobs_exec.executor.outage import Outage
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
-LISTING = 10.0
-"""Seconds that a listing of all active orgs may take."""
-MOST_ACTIVE = 250_000
-"""Active orgs that are listed; some 25 MB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +55,7 @@ class Orgs:
         if self._directory is None or time.monotonic() < self._list_again:
             return None
         try:
-            async with asyncio.timeout(LISTING):
-                found = await _listed(self._directory.active())
+            found = await active_orgs(self._directory)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _cancelled_by_us():
                 raise
@@ -98,36 +90,6 @@ class Orgs:
             return answer
         failures = self._failures[org] = self._failures.get(org, 0) + 1
         return Unsaid(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10)))
-
-
-async def _listed(orgs: AsyncIterator[str]) -> tuple[str, ...]:
-    """Each once, without what no job could belong to."""
-    found: dict[str, None] = {}
-    refused = 0
-    async with AsyncExitStack() as stack:
-        if hasattr(orgs, "aclose"):
-            stack.push_async_callback(orgs.aclose)
-        async for org in orgs:
-            if _is_org(org):
-                found[org] = None
-            else:
-                refused += 1
-            if len(found) > MOST_ACTIVE:
-                raise OverflowError("more active orgs than are listed")
-    if refused:
-        log.warning("the org directory lists what is no org id; no job is made for it", extra={"refused": refused})
-    return tuple(found)
-
-
-def _is_org(org: object) -> bool:
-    """The rule of envelopes, by a short cut for most ids: 10,000 UUIDs take 24 ms of the loop without it, and 2 with."""
-    if isinstance(org, str) and org.isascii() and org.isprintable() and 0 < len(org) <= MAX_ORG_LENGTH:
-        return org == org.strip()
-    try:
-        check_org(org)
-    except InvalidJob:
-        return False
-    return True
 
 
 def _cancelled_by_us() -> bool:

@@ -108,6 +108,14 @@ def register_schedule(name: str, type: str, **options: Unpack[ScheduleOptions]) 
     return record_schedule(schedule(name, type, **options))
 
 
+def rechecked(made: Schedule) -> Schedule:
+    """`made` as `schedule` would make it: one that was changed field by field may break the rules that it has met."""
+    named = ("name", "type", "catch_up")
+    options: dict[str, Any] = {option: getattr(made, option) for option in _OPTIONS if option not in named}
+    limit = f":{made.catch_up_limit}" if made.catch_up is CatchUp.ALL else ""
+    return schedule(made.name, made.type, catch_up=f"{made.catch_up}{limit}", **options)
+
+
 def _checked(made: Schedule) -> Schedule:
     """The rules that concern several fields."""
     if (made.cron is None) == (made.every is None):

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from jobs_exec.contracts.schedule import CatchUp, Schedule
+from jobs_exec.errors import InvalidSchedule
 from jobs_exec.scheduling.timing import Every, Within, ticks_from, timing_of
 
 FIRED = 100
@@ -47,7 +48,12 @@ def first_tick(schedule: Schedule, now: datetime) -> datetime | None:
 
 
 def next_ticks(schedule: Schedule, after: datetime, count: int) -> tuple[datetime, ...]:
-    """Up to `count` ticks later than `after`."""
+    """Up to `count` ticks later than `after`, in UTC; pure, so a preview needs neither a database nor a client.
+
+    Raises `InvalidSchedule` when `after` has no offset.
+    """
+    if after.tzinfo is None:
+        raise InvalidSchedule("after", "must be a time with an offset, such as datetime.now(UTC)")
     return tuple(islice(ticks_from(timing_of(schedule), after + timedelta(microseconds=1)), count))
 
 

@@ -21,12 +21,12 @@ from jobs_exec.cli.schedules.reading import Entry, entries
 from jobs_exec.cli.schedules.views import SCHEDULE_COLUMNS, schedule_object, schedule_row
 from jobs_exec.cli.session import Overrides, client_host, host_options, on_host, say_what_is_kept
 from jobs_exec.cli.times import Time, time_given
-from jobs_exec.contracts.schedule import Audience, Overlap, ScheduleFilter, tick_text
-from jobs_exec.errors import InvalidSchedule, JobsError, ScheduleExists, UnknownJobType
+from jobs_exec.contracts.schedule import Audience, Overlap, ScheduleFilter
+from jobs_exec.errors import InvalidSchedule, JobsError, ScheduleExists
 
 if TYPE_CHECKING:
     from jobs_exec.client import Client
-    from jobs_exec.contracts.schedule import Schedule, ScheduleRecord, ScheduleView
+    from jobs_exec.contracts.schedule import Schedule, ScheduleBook, ScheduleRecord, ScheduleView
     from jobs_exec.host import Host
 
 
@@ -92,8 +92,8 @@ def add(
     host = client_host(overrides)
     options = AddOptions(allow_unregistered, dry_run)
 
-    async def work(client: Client) -> list[ScheduleView]:
-        return await _Adding(host, client, options).run(made)
+    async def work(_client: Client) -> list[ScheduleView]:
+        return await _added(host, made, options)
 
     views = on_host(host, work)
     if not dry_run:
@@ -140,61 +140,31 @@ def _distinct(found: Sequence[Entry]) -> list[Schedule]:
     return [each.schedule for each in found if each.schedule is not None]
 
 
-class _Adding:
-    """Checks what can only be checked with a host, then adds."""
+async def _added(host: Host, made: Sequence[Schedule], options: AddOptions) -> list[ScheduleView]:
+    from jobs_exec.book.admitting import admitted
 
-    def __init__(self, host: Host, client: Client, options: AddOptions) -> None:
-        self._host = host
-        self._backend = client.backend
-        self._options = options
+    book = host.backend.schedules
+    records = await admitted(host, made, allow_unregistered=options.allow_unregistered)
+    await _check_names(book, made)
+    if options.dry_run:
+        return [_as_it_would_be(record) for record in records]
+    views: list[ScheduleView] = []
+    try:
+        for record in records:
+            views.append(await book.add(record))
+    except JobsError:
+        if views:
+            say(f"stopped; added were {', '.join(str(view.schedule.ref) for view in views)}")
+        raise
+    return views
 
-    async def run(self, made: Sequence[Schedule]) -> list[ScheduleView]:
-        await self._check_types(made)
-        records = await self._records(made)
-        await self._check_names(made)
-        if self._options.dry_run:
-            return [_as_it_would_be(record) for record in records]
-        views: list[ScheduleView] = []
-        try:
-            for record in records:
-                views.append(await self._backend.schedules.add(record))
-        except JobsError:
-            if views:
-                say(f"stopped; added were {', '.join(str(view.schedule.ref) for view in views)}")
-            raise
-        return views
 
-    async def _check_types(self, made: Sequence[Schedule]) -> None:
-        """An unknown type is refused as `enqueue` refuses it: its jobs would wait for ever."""
-        known = {**self._host.job_types, **await self._backend.known_types()}
-        for each in made:
-            if each.type not in known and not self._options.allow_unregistered:
-                raise UnknownJobType(each.type, known)
-            if each.orgs is Audience.ALL and self._host.directory is None:
-                say(f"warning: {each.ref} is for all orgs, but there is no org directory here (JOB_ORG_TABLE)")
-
-    async def _records(self, made: Sequence[Schedule]) -> list[ScheduleRecord]:
-        from jobs_exec.scheduling.records import record_of
-
-        now = await self._backend.schedules.now()
-        for each in made:
-            self._check_data(each)
-        return [record_of(each, now, self._host.policy.max_payload_bytes) for each in made]
-
-    def _check_data(self, made: Schedule) -> None:
-        """A payload that no handler would take is refused now, not at every tick."""
-        from jobs_exec.scheduling.checking import SOME_TICK
-
-        job_type = self._host.job_types.get(made.type)
-        if job_type is not None:
-            filled = made.data if made.tick_as is None else {**made.data, made.tick_as: tick_text(SOME_TICK)}
-            job_type.payload.encode(filled, self._host.policy.max_payload_bytes)
-
-    async def _check_names(self, made: Sequence[Schedule]) -> None:
-        for each in made:
-            where = ScheduleFilter(each.name, each.owner, each.org_id)
-            if any(view.schedule.ref == each.ref for view in await self._backend.schedules.list(where)):
-                raise ScheduleExists(str(each.ref))
+async def _check_names(book: ScheduleBook, made: Sequence[Schedule]) -> None:
+    """Before the first is written, which the book by itself would do."""
+    for each in made:
+        where = ScheduleFilter(each.name, each.owner, each.org_id)
+        if any(view.schedule.ref == each.ref for view in await book.list(where)):
+            raise ScheduleExists(str(each.ref))
 
 
 def _as_it_would_be(record: ScheduleRecord) -> ScheduleView:

@@ -11,12 +11,9 @@ from jobs_exec.cli.output import emit_json, json_option, say
 from jobs_exec.cli.schedules.finding import Narrowing, find_one, narrowing_options
 from jobs_exec.cli.schedules.views import schedule_object
 from jobs_exec.cli.session import Overrides, host_options, with_client
-from jobs_exec.contracts.schedule import CatchUp, ScheduleState, tick_text
-from jobs_exec.errors import ScheduleNotFound
+from jobs_exec.contracts.schedule import ScheduleState, tick_text
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from jobs_exec.client import Client
     from jobs_exec.contracts.schedule import ScheduleView
 
@@ -37,16 +34,15 @@ def remove(name: str, dry_run: bool, yes: bool, narrowing: Narrowing, overrides:
     async def look(client: Client) -> ScheduleView:
         return await find_one(client.backend.schedules, name, narrowing)
 
-    async def work(client: Client) -> bool:
-        return await client.backend.schedules.remove(view.id)
+    async def work(client: Client) -> None:
+        await client.schedules.remove(view.schedule.ref)
 
     view = with_client(overrides, look)
     if view.schedule.owner:
         say(f"note: {_of_code(view)}")
     if not dry_run:
         ask(f"Remove schedule {view.schedule.ref}?", yes=yes)
-        if not with_client(overrides, work):
-            raise ScheduleNotFound(name)
+        with_client(overrides, work)
     if as_json:
         emit_json({**schedule_object(view), "removed": not dry_run})
     else:
@@ -63,7 +59,7 @@ def pause(name: str, narrowing: Narrowing, overrides: Overrides, as_json: bool) 
 
     async def work(client: Client) -> ScheduleView:
         view = await find_one(client.backend.schedules, name, narrowing)
-        return await _paused(client, view, paused=True, next_tick=view.next_tick)
+        return await client.schedules.pause(view.schedule.ref)
 
     _print(with_client(overrides, work), as_json)
 
@@ -81,30 +77,10 @@ def resume(name: str, from_now: bool, narrowing: Narrowing, overrides: Overrides
     """
 
     async def work(client: Client) -> ScheduleView:
-        book = client.backend.schedules
-        view = await find_one(book, name, narrowing)
-        if view.state is not ScheduleState.PAUSED:
-            return view
-        return await _paused(client, view, paused=False, next_tick=_goes_on(view, await book.now(), from_now=from_now))
+        view = await find_one(client.backend.schedules, name, narrowing)
+        return await client.schedules.resume(view.schedule.ref, from_now=from_now)
 
     _print(with_client(overrides, work), as_json)
-
-
-def _goes_on(view: ScheduleView, now: datetime, *, from_now: bool) -> datetime | None:
-    """Where a paused schedule stands when it goes on: where it was stopped, unless missed ticks are not wanted."""
-    from jobs_exec.scheduling.ticks import first_tick
-
-    if from_now or view.schedule.catch_up is CatchUp.NONE:
-        return first_tick(view.schedule, now)
-    return view.next_tick
-
-
-async def _paused(client: Client, view: ScheduleView, *, paused: bool, next_tick: datetime | None) -> ScheduleView:
-    """Raises `ScheduleNotFound` when it was removed meanwhile."""
-    book, ref = client.backend.schedules, view.schedule.ref
-    if not await book.pause(view.id, paused=paused, next_tick=next_tick):
-        raise ScheduleNotFound(ref.name)
-    return await find_one(book, ref.name, Narrowing(ref.owner, ref.org_id or ""))
 
 
 def _print(view: ScheduleView, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs_exec.book.finding import MOST
 from jobs_exec.contracts.schedule import ScheduleFilter, ScheduleRef
 from jobs_exec.errors import ScheduleNotFound
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobs_exec.contracts.schedule import ScheduleBook, ScheduleView
-
-MOST = 100_000
-"""Schedules that a command looks through."""
 
 
 @dataclass(frozen=True, slots=True)
