@@ -48,9 +48,11 @@ async def no_longer_running(inline: Inline) -> Ending:
 class Directory:
     """Knows three orgs."""
 
+    def __init__(self) -> None:
+        self.known = {"acme": OrgStatus.ACTIVE, "paused": OrgStatus.SUSPENDED}
+
     async def check(self, org_ids: Any) -> dict[str, OrgStatus]:
-        known = {"acme": OrgStatus.ACTIVE, "paused": OrgStatus.SUSPENDED}
-        return {org: known.get(org, OrgStatus.UNKNOWN) for org in org_ids}
+        return {org: self.known.get(org, OrgStatus.UNKNOWN) for org in org_ids}
 
     async def active(self) -> AsyncIterator[str]:
         yield "acme"
@@ -164,6 +166,47 @@ async def test_orgs_are_checked_before_the_handler_is_called() -> None:
         assert [type(each).__name__ for each in probe.events].count("JobStarted") == 0
 
 
+async def test_the_first_call_after_a_suspension_runs_what_was_held_for_it() -> None:
+    directory = Directory()
+    async with opened(directory=directory) as (inline, _):
+        held = await inline.trigger(call("paused"))
+        directory.known["paused"] = OrgStatus.ACTIVE
+        again = await inline.trigger(call("paused"))
+        assert again.settlement is not None
+        assert (again.start.job_id, again.settlement.action) == (held.start.job_id, Action.SUCCEED)
+        assert again.start.attempts == 1
+
+
+@pytest.mark.parametrize("outcome", [Success(1), Retry(60), Snooze(60), Cancel("needless")])
+async def test_an_end_whose_reply_was_lost_is_told_as_it_was_written(outcome: Any) -> None:
+    async def work(ctx: JobContext, data: dict[str, Any]) -> Any:
+        return outcome
+
+    async with opened(work) as (inline, probe):
+        probe.backend.lose_next_settle = True
+        ending = await inline.trigger(call())
+        first, *_ = probe.backend.settlements
+    assert len(probe.backend.settlements) > 1
+    assert (ending.settlement, ending.lost) == (first, False)
+
+
+async def test_an_end_that_came_after_somebody_elses_rescue_stays_lost() -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def work(ctx: JobContext, data: dict[str, Any]) -> None:
+        begun.set()
+        await gate.wait()
+
+    async with opened(work) as (inline, probe):
+        waiting = asyncio.ensure_future(inline.trigger(call()))
+        await begun.wait()
+        (row,) = probe.harness.tables.queue.values()
+        row.token += 1
+        row.suspect = True
+        gate.set()
+        assert (await waiting).lost
+
+
 async def test_of_many_calls_at_once_one_runs() -> None:
     gate = asyncio.Event()
 
@@ -232,6 +275,31 @@ async def test_at_the_end_of_the_grace_it_is_given_back_with_its_attempt() -> No
     assert (ending.settlement.action, ending.lost) == (Action.GIVE_BACK, False)
     (row,) = probe.harness.tables.queue.values()
     assert (row.state.value, row.attempts) == ("ready", 0)
+
+
+async def test_whoever_will_not_wait_for_the_grace_leaves_nothing_running() -> None:
+    begun = asyncio.Event()
+
+    async def work(ctx: JobContext, data: dict[str, Any]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    probe = Probe(job_type("work", work))
+
+    async def called() -> None:
+        async with Inline.open(host=probe.host) as inline:
+            await inline.trigger(call())
+
+    leaving = asyncio.ensure_future(called())
+    await begun.wait()
+    leaving.cancel()
+    await until(lambda: any("draining" in repr(each) for each in probe.events))
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(leaving, PATIENCE)
+    (row,) = probe.harness.tables.queue.values()
+    assert (row.state.value, row.attempts) == ("ready", 0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_store_of_its_own_reserves_and_records_the_work() -> None:

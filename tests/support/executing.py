@@ -46,6 +46,7 @@ class Backend(MemoryBackend):
         self.connected = True
         self.lose_next_claim = False
         self.lose_next_start = False
+        self.lose_next_settle = False
         self.refuse_next_start: Exception | None = None
         self.cut_by_loss = False
         self.refused = 0
@@ -103,7 +104,11 @@ class Backend(MemoryBackend):
     async def settle(self, batch: Sequence[Settlement]) -> Settled:
         self._reach("settle")
         self.settlements += batch
-        return await super().settle(batch)
+        settled = await super().settle(batch)
+        if self.lose_next_settle:
+            self.lose_next_settle = False
+            raise BackendUnavailable("memory", "the reply was lost")
+        return settled
 
     async def promote(self, request: PromoteRequest) -> Promoted:
         self._reach("promote")

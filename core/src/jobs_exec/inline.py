@@ -145,7 +145,13 @@ class Inline:
         tasks = [self._working, *self._drains.values()]
         for each in (self._executor, *self._drains):
             each.drain()
-        await asyncio.wait(tasks)
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            # The second signal. What runs would otherwise go on, on resources that are closed.
+            self.abort()
+            await asyncio.wait(tasks)
+            raise
         await self._working
 
     def _prepared(self, call: Call, known: Mapping[str, TypeRecord] = _NOTHING) -> NewJob:

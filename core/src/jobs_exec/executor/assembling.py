@@ -141,7 +141,7 @@ def assemble(host: Host, name: str, mode: Mode, tally: Tally, observing: Observi
     return Roles(
         lanes=lanes,
         claimers=tuple(Claimer(host.backend, lane, intake, gate, rules) for lane in claimed),
-        hand=Hand(host.backend, {lane.queue: lane for lane in lanes}, intake),
+        hand=Hand(host.backend, {lane.queue: lane for lane in lanes}, intake, upkeep.released),
         membership=membership,
         runner=runner,
         settler=settler,

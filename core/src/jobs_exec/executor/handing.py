@@ -3,7 +3,8 @@
 ::
 
     run(job) -> backend.start -+-> (started) admit -> screen -> handler -> settle -> Ending
-                               +-> (done, running, waiting, held, dead) Ending without an attempt
+                    ▲          +-> (done, running, waiting, held, dead) Ending without an attempt
+                    └─ release ┘ (held for an org that is active again)
 
 From `start` on the job is on the executor's way like any other: screening, middleware, timeout, settle buffer and
 observers are the same. What a caller does meanwhile, also going away, changes nothing about it.
@@ -12,15 +13,21 @@ observers are the same. What a caller does meanwhile, also going away, changes n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from jobs_exec.contracts.backend import QueueBackend, Start, StartOutcome, StartRequest
-from jobs_exec.errors import BackendUnavailable, JobsError
+from jobs_exec.contracts.backend import Capability, QueueBackend, Start, StartOutcome, StartRequest
+from jobs_exec.errors import BackendUnavailable, JobNotFound, JobsError
 from jobs_exec.executor.attempt import Attempt, Lane
 from jobs_exec.executor.intake import Intake
 from jobs_exec.executor.membership import Member
-from jobs_exec.job import NewJob, Settlement
+from jobs_exec.job import Action, JobView, NewJob, RunStatus, Settlement
+
+_RELEASES = 10
+"""Batches of an org's held jobs that one call lets go, to come to its own."""
+
+_ENDS = {Action.RETRY: RunStatus.DEAD} | {Action(each.value): each for each in RunStatus}
+_STAYS = frozenset({Action.RETRY, Action.SNOOZE, Action.GIVE_BACK, Action.HOLD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,19 @@ class Ending:
 
 
 class Hand:
-    """Starts jobs that are brought to it."""
+    """Starts jobs that are brought to it. `release` lets held jobs of an org go that is active again."""
 
-    def __init__(self, backend: QueueBackend, lanes: Mapping[str, Lane], intake: Intake) -> None:
+    def __init__(
+        self,
+        backend: QueueBackend,
+        lanes: Mapping[str, Lane],
+        intake: Intake,
+        release: Callable[[str], Awaitable[bool]],
+    ) -> None:
         self._backend = backend
         self._lanes = lanes
         self._intake = intake
+        self._release = release
         self._under_way: set[asyncio.Task[Ending]] = set()
         self._starting: set[asyncio.Task[tuple[Start, Attempt | None]]] = set()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -78,7 +92,16 @@ class Hand:
         if attempt is None or attempt.settled is None:
             return Ending(start)
         await attempt.settled.wait()
-        return Ending(start, attempt.settlement, attempt.lost)
+        return Ending(start, attempt.settlement, attempt.lost and not await self._written(attempt))
+
+    async def _written(self, attempt: Attempt) -> bool:
+        """True when what was refused as somebody else's is our own write, whose answer was lost."""
+        if Capability.INSPECT not in self._backend.capabilities:
+            return False
+        try:
+            return _is_end_of(attempt, await self._backend.operator.job(attempt.job.id))
+        except JobNotFound:
+            return False
 
     async def _start(self, job: NewJob) -> tuple[Start, Attempt | None]:
         member = self._intake.member
@@ -86,7 +109,7 @@ class Hand:
             raise BackendUnavailable(self._backend.name, "this executor has no lease at the moment; call again")
         try:
             with member.claiming():
-                start = await self._backend.start(StartRequest(member.id, job))
+                start = await self._started(StartRequest(member.id, job))
                 attempt = None if start.job is None else self._intake.admit(start.job, self._lane_of(job), member)
         except Exception as error:
             if _perhaps_started(error):
@@ -98,6 +121,14 @@ class Hand:
             attempt.settled = asyncio.Event()
             await self._intake.begin([attempt])
         return start, attempt
+
+    async def _started(self, request: StartRequest) -> Start:
+        """Upkeep would let go what is held for an org that is active again; a caller may be all that ever runs."""
+        for _ in range(_RELEASES):
+            start = await self._backend.start(request)
+            if start.outcome is not StartOutcome.HELD or not await self._release(request.job.org_id):
+                return start
+        return start
 
     def _retire(self, member: Member) -> None:
         """Not awaited: while the database is away joining anew takes as long as that, and the caller would wait for it."""
@@ -113,3 +144,14 @@ class Hand:
 def _perhaps_started(error: Exception) -> bool:
     """The backend's own words about one job (bad data, a conflict) say that nothing was written; all else may not."""
     return not isinstance(error, JobsError) or isinstance(error, BackendUnavailable)
+
+
+def _is_end_of(attempt: Attempt, found: JobView) -> bool:
+    """Whether `found` is how our settlement left the job: a run of the attempt's token, or a row one write later.
+
+    Whoever rescues a job marks it suspect, and a claim of somebody else has moved its token twice.
+    """
+    action, token = attempt.settlement.action, attempt.ref.token
+    if found.token == token:
+        return found.status == _ENDS.get(action) and found.reason == attempt.settlement.reason
+    return action in _STAYS and found.token == token + 1 and not found.suspect

@@ -28,6 +28,8 @@ _PURGE_BATCH = 1000
 _EXPLAIN_EVERY = 60.0
 """Seconds between two questions for which types jobs are held."""
 
+_LETS_GO = (OrgStatus.ACTIVE, OrgStatus.UNKNOWN)
+
 
 @dataclass(frozen=True, slots=True)
 class UpkeepRules:
@@ -94,6 +96,13 @@ class Upkeep:
             self._lanes[queue].hint.set()
         return promoted
 
+    async def released(self, org_id: str) -> bool:
+        """One batch of the jobs that are held for an org; True when it may be worked for and some were let go."""
+        if self._orgs and (await self._orgs.standings({org_id}))[org_id] not in _LETS_GO:
+            return False
+        promoted = await self._backend.promote(PromoteRequest(self._rules.queues, active=frozenset({org_id})))
+        return promoted.released > 0
+
     async def rescue(self) -> bool:
         """One batch of jobs of lost executors; True when there are more."""
         rescued = await self._backend.rescue(RescueRequest(max_crashes=self._rules.max_crashes))
@@ -136,7 +145,7 @@ class Upkeep:
             return frozenset(), frozenset()
         standings = await self._orgs.standings(asked)
         suspended = frozenset(org for org, said in standings.items() if said is OrgStatus.SUSPENDED)
-        let_go = frozenset(o for o, said in standings.items() if said in (OrgStatus.ACTIVE, OrgStatus.UNKNOWN))
+        let_go = frozenset(org for org, said in standings.items() if said in _LETS_GO)
         return suspended, let_go
 
 
