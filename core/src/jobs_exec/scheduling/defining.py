@@ -112,7 +112,7 @@ def rechecked(made: Schedule) -> Schedule:
     """`made` as `schedule` would make it: one that was changed field by field may break the rules that it has met."""
     named = ("name", "type", "catch_up")
     options: dict[str, Any] = {option: getattr(made, option) for option in _OPTIONS if option not in named}
-    limit = f":{made.catch_up_limit}" if made.catch_up is CatchUp.ALL else ""
+    limit = f":{made.catch_up_limit}" if made.catch_up == CatchUp.ALL else ""
     return schedule(made.name, made.type, catch_up=f"{made.catch_up}{limit}", **options)
 
 
