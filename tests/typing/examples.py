@@ -22,6 +22,7 @@ from jobs_exec import (
     Cancel,
     Client,
     Envelope,
+    FiredTick,
     Identity,
     JobContext,
     JobType,
@@ -30,11 +31,16 @@ from jobs_exec import (
     ReceiptOutcome,
     Retry,
     Schedule,
+    ScheduleRef,
+    Schedules,
+    ScheduleState,
+    ScheduleView,
     Snooze,
     Success,
     SyncClient,
     job,
     job_type,
+    next_ticks,
     register_job,
     register_schedule,
     schedule,
@@ -55,7 +61,6 @@ from jobs_exec.contracts import (
     PluginHost,
     QueueBackend,
     ScheduleBook,
-    ScheduleView,
     hookimpl,
     hookspec,
 )
@@ -216,6 +221,27 @@ def registered() -> None:
     register_schedule("bad", "mail.send", evry=60, orgs="acme")  # type: ignore[call-arg]
     register_schedule("bad", "mail.send", every="5m", orgs="acme")  # type: ignore[arg-type]
     made.name = "other"  # type: ignore[misc]
+
+
+async def of_a_tenant(client: Client) -> None:
+    schedules: Schedules = client.schedules
+    made = schedule("weekly", "mail.send", cron="0 8 * * MON", zone="Asia/Tokyo", org_id="acme", data=Mail(to="x"))
+    assert_type(next_ticks(made, datetime.now(UTC), 3), tuple[datetime, ...])
+    view = await schedules.put(made)
+    assert_type(view, ScheduleView)
+    assert_type(view.state, ScheduleState)
+    assert_type(view.schedule.ref, ScheduleRef)
+    assert_type(await schedules.add(made, allow_unregistered=True), ScheduleView)
+    assert_type(await schedules.list(org_id="acme", name="weekly"), list[ScheduleView])
+    assert_type(await schedules.get(view.id, org_id="acme"), ScheduleView)
+    await schedules.pause("weekly", org_id="acme")
+    await schedules.resume(view.schedule.ref, from_now=True)
+    assert_type(await schedules.fire("weekly", org_id="acme", late=timedelta(minutes=5)), FiredTick)
+    await schedules.remove(ScheduleRef("weekly", org_id="acme"))
+    await schedules.list()  # type: ignore[call-arg]
+    await schedules.list(org_id=None)  # type: ignore[arg-type]
+    await schedules.pause(7, org_id="acme")  # type: ignore[arg-type]
+    await schedules.pause("weekly", "acme")  # type: ignore[call-arg]
 
 
 async def read_book(book: ScheduleBook) -> None:

@@ -177,6 +177,21 @@ class ScheduleCases(BookCases):
             view = await shelf.sync(defined(owner=OWNER, **options), shelf.tick + number * MINUTE)
             assert (view.id, view.next_tick) == (first.id, shelf.tick + number * MINUTE)
 
+    async def test_a_tenants_schedule_is_updated_like_one_of_code_and_anothers_of_its_name_is_not(
+        self, shelf: Shelf
+    ) -> None:
+        theirs = await shelf.add(org_id="emca")
+        await shelf.add()
+        added = await shelf.add(org_id="acme")
+        await shelf.book.pause(added.id, paused=True)
+        changed = defined(org_id="acme", priority=1)
+        await shelf.book.sync([shelf.record(changed, shelf.tick + MINUTE)])
+        (updated,) = await shelf.book.list(ScheduleFilter(org_id="acme"))
+        assert (updated.id, updated.schedule, updated.next_tick) == (added.id, changed, shelf.tick)
+        assert updated.state is ScheduleState.PAUSED
+        assert await shelf.book.list(ScheduleFilter(org_id="emca")) == [theirs]
+        assert len(await shelf.book.list(ScheduleFilter(name="report"))) == 3
+
     async def test_what_an_operator_paused_stays_so_through_a_deployment(self, shelf: Shelf) -> None:
         view = await shelf.sync(defined(owner=OWNER))
         await Driver(shelf.harness, schedules=(view.schedule.ref,)).join()
