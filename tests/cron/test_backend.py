@@ -177,12 +177,21 @@ async def test_what_cannot_be_pushed_is_refused_by_capability(options: dict[str,
         "https://user:pw@jobs.example.com/trigger",
         "https://jobs.example.com/trigger?token=canary",
         "https://jobs.example.com/trigger#part",
+        "https://@jobs.example.com/trigger",
+        "https://jobs.example.com:canary/trigger",
+        "https://jobs.example.com:99999/trigger",
+        "https://jobs.example.com:0/trigger",
+        "https://jobs.example.com/tr\r\nx: igger",
+        " https://jobs.example.com/trigger",
+        "https://jöbs.example.com/trigger",
+        "https://\udc80/trigger",
     ],
 )
 def test_a_url_that_holds_a_secret_or_leads_nowhere_is_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError, match="JOB_TRIGGER_URL: must") as refused:
         client_host(JOB_TRIGGER_URL=url)
     assert url not in str(refused.value)
+    assert "canary" not in str(refused.value)
 
 
 def test_secrets_are_in_no_text() -> None:

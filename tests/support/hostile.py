@@ -140,11 +140,23 @@ def _bodies() -> Iterator[Hostile]:
     yield _case("a hundred thousand braces", _proven(b'{"a":' * 100_000), 400)
     yield _case("not a number", _proven(b'{"orgId":"acme","type":"echo","data":{"n":NaN}}'), 400)
     yield _case("a number of 100,000 digits", _proven(b'{"orgId":"acme","priority":' + b"9" * 100_000 + b"}"), 400)
+    yield _case("an org twice", _proven(b'{"orgId":"acme","type":"echo","orgId":"victim"}'), 400)
+    yield _case(
+        "an org twice, once in disguise", _proven(b'{"orgId":"acme","type":"echo","org\\u0049d":"victim"}'), 400
+    )
+    yield _case("a name twice in the data", _proven(b'{"orgId":"acme","type":"echo","data":{"n":1,"n":2}}'), 400)
+    yield _case("a length and chunks", lambda: _in_chunks(content_length="4"), 400)
     yield _case("half a character", _proven(b'{"orgId":"acme","type":"echo","data":{"n":"\\ud800"}}'), 400)
 
 
 def _chunked_head() -> bytes:
     return request(b"", signed(b""), content_length="", transfer_encoding="chunked")
+
+
+def _in_chunks(content_length: str) -> bytes:
+    """Signed and complete."""
+    head = request(b"", signed(BODY), content_length=content_length, transfer_encoding="chunked")
+    return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
 def _chunks(size: int) -> Iterator[bytes]:

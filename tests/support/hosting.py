@@ -14,9 +14,18 @@ from jobs_exec_cron.http.serving import Guarded, Server, listening
 
 
 @asynccontextmanager
-async def hosted(app: Any, lifespan: str = "on") -> AsyncIterator[httpx.AsyncClient]:
+async def hosted(
+    app: Any, lifespan: str = "on", limit_concurrency: int | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of `app` behind uvicorn, which runs its lifespan unless it is ``off``."""
-    config = uvicorn.Config(app, log_config=None, lifespan=lifespan, ws="none", http=Guarded)  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan=lifespan,  # type: ignore[arg-type]
+        ws="none",
+        http=Guarded,
+        limit_concurrency=limit_concurrency,
+    )
     listens = asyncio.Event()
     server = Server(config, listens.set)
     with listening("127.0.0.1", 0) as listener:

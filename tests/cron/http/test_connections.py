@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -100,6 +101,46 @@ async def test_requests_in_one_piece_are_answered_in_turn() -> None:
         last = request(b"{}", connection="close")
         answer = await talk(client, request(b"{}") * 3 + last)
     assert answer.count(b"HTTP/1.1 200") == 4
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_body_with_a_length_and_in_chunks_ends_the_connection(method: str) -> None:
+    """What comes behind it would be answered too, and whoever is in front may take that for another caller's answer."""
+    head = request(b"", line=f"{method} / HTTP/1.1", content_length="4", transfer_encoding="chunked")
+    async with hosted(serving.unambiguous(app), "off") as client:
+        answer = await talk(client, head + b"0\r\n\r\n" + request(b"{}"))
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nx-slow: ", request(b"{}")], ids=["idle", "slow", "kept"])
+async def test_however_many_connections_say_nothing_a_call_is_answered(sent: bytes) -> None:
+    async with hosted(app, "off", limit_concurrency=5) as client, AsyncExitStack() as held:
+        host, port = client.base_url.host, client.base_url.port
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection(host, port)
+            held.callback(writer.close)
+            writer.write(sent)
+            if sent == request(b"{}"):
+                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        assert (await client.post("/", content=b"abc")).text == "3"
+
+
+async def test_calls_under_way_are_never_ended_for_others() -> None:
+    begun, late = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        begun.release()
+        await late.wait()
+        await PlainTextResponse("late")(scope, receive, send)
+
+    async with hosted(slow, "off", limit_concurrency=4) as client, asyncio.TaskGroup() as group:
+        calls = [group.create_task(client.get("/")) for _ in range(3)]
+        for _ in calls:
+            await begun.acquire()
+        assert (await client.get("/")).status_code == 503
+        late.set()
+    assert [each.result().text for each in calls] == ["late"] * 3
 
 
 async def test_a_connection_carries_one_call_after_another() -> None:

@@ -63,6 +63,20 @@ def test_a_port_that_is_taken_is_said_in_one_line(migrated: Database, folder: Pa
     assert "cannot listen on 127.0.0.1" in done.stderr
 
 
+@pytest.mark.parametrize("host", [f"{'a' * 70}.example", "a..b", ""])
+def test_a_host_that_cannot_be_one_is_said_in_one_line(migrated: Database, folder: Path, host: str) -> None:
+    done = refused(folder, migrated, "--host", host)
+    assert done.returncode == 2, done.stderr
+    assert "cannot listen on" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_does_not_stand_on_itself(migrated: Database, folder: Path) -> None:
+    done = refused(folder, migrated, JOB_CRON_QUEUE="cron")
+    assert done.returncode == 2, done.stderr
+    assert "JOB_CRON_QUEUE: must be a backend that has rows" in done.stderr
+
+
 def test_it_listens_on_loopback_and_says_where(migrated: Database, folder: Path) -> None:
     with serving(folder, migrated) as served:
         assert json.loads(served.running.printed()) == {

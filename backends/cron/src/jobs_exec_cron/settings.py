@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from jobs_exec_cron.keys import key_of
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 def _parts(value: object) -> object:
@@ -32,12 +33,32 @@ def _checked_digest(digest: str) -> str:
 
 def _checked_url(url: str | None) -> str | None:
     """A name and a password, or a token in a query, would stand in every error and log."""
-    parts = urlsplit(url) if url else None
-    if parts and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password):
+    if not url:
+        return None
+    if not _VISIBLE.fullmatch(url):
+        raise ValueError("must be visible ASCII: percent-encode what is not in the path, write the host in punycode")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise ValueError("must be http:// or https://, a host and a path, without user and password")
-    if parts and (parts.query or parts.fragment):
+    if not _has_good_port(parts):
+        raise ValueError("must have a port from 1 to 65535, or none")
+    if parts.query or parts.fragment:
         raise ValueError("must have no query and no fragment")
     return url
+
+
+def _has_good_port(parts: SplitResult) -> bool:
+    """Python's own words about a bad one quote it, and it may be the password of a user without a host."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+def _checked_queue(name: str) -> str:
+    if name == "cron":
+        raise ValueError("must be a backend that has rows, such as table; the cron backend stands on another's")
+    return name
 
 
 Secrets = Annotated[
@@ -60,7 +81,9 @@ class CronSettings(BaseSettings):
         validation_alias=AliasChoices("JOB_TRIGGER_MODE"),
         description="Whether the endpoint runs a job before it answers, or only enqueues it.",
     )
-    queue: str = Field("table", description="Entry-point name of the backend on whose rows triggered jobs run.")
+    queue: Annotated[str, AfterValidator(_checked_queue)] = Field(
+        "table", description="Entry-point name of the backend on whose rows triggered jobs run."
+    )
     secrets: Secrets = Field((), description="Signing secrets (whsec_...); the first signs, all of them verify.")
     bearer_digests: Digests = Field((), description="SHA-256 digests of the tokens that may call the endpoint.")
     types: TypeNames = Field((), description="Job types that may be triggered over HTTP; * for every one.")

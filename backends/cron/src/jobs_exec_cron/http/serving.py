@@ -1,7 +1,9 @@
 """A server of its own for the endpoint: uvicorn, with what it leaves open closed.
 
 Uvicorn waits for ever for a request that never becomes complete, and raises where a broken request meets an answer under
-way. `Guarded` ends such connections; nothing of them reaches a log but a line.
+way. `Guarded` ends such connections; nothing of them reaches a log but a line. It counts connections that say nothing like
+those that carry calls, and refuses everybody, probes too, when there are many: `Guarded` gives their places away. And it
+goes on reading behind a body whose end can be found in two ways, which `unambiguous` does not.
 """
 
 from __future__ import annotations
@@ -10,15 +12,18 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jobs_exec.errors import ConfigurationError
 from jobs_exec.inline import ExitReport
 from jobs_exec_cron.http.application import Endpoint
 from jobs_exec_cron.http.entering import HEAD_BYTES
+from jobs_exec_cron.http.refusing import Refused
 
 HEAD_SECONDS = 10.0
 """From connecting, or from the first byte of a further request, to the end of its headers."""
@@ -33,9 +38,33 @@ class Guarded(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Starts the clock."""
+        """Starts the clock, and keeps room for whoever speaks."""
         super().connection_made(transport)
+        self._make_room()
         self._await_head()
+
+    def _make_room(self) -> None:
+        """The connection that has been silent for longest goes: one that means to call speaks at once."""
+        if self.limit_concurrency is None or len(self.connections) < self.limit_concurrency:
+            return
+        others = [each for each in self.connections if isinstance(each, Guarded) and each is not self]
+        silent = [(since, each) for each in others if (since := each._silent_since()) is not None]
+        if silent:
+            _, longest = min(silent, key=itemgetter(0))
+            longest._end()
+
+    def _silent_since(self) -> float | None:
+        """By the loop's clock; None while a call is under way."""
+        if self._head_timer is not None:
+            return self._head_timer.when() - HEAD_SECONDS
+        kept = self.timeout_keep_alive_task
+        return None if kept is None else kept.when() - self.timeout_keep_alive
+
+    def _end(self) -> None:
+        """Ends it at once, and counts it no more."""
+        self._head_came()
+        self.connections.discard(self)
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Stops it when the headers are there, starts it when some of them are."""
@@ -78,6 +107,25 @@ class Guarded(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def unambiguous(app: ASGIApp) -> ASGIApp:
+    """Refuses a request that has both a length and chunks, and ends its connection (RFC 9112, 6.1).
+
+    Whoever passes it on may have found its end elsewhere; what we would read as the next request, and answer, would be
+    somebody's that never sent it.
+    """
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope.get("headers", ())}
+        if not names >= {b"content-length", b"transfer-encoding"}:
+            await app(scope, receive, send)
+            return
+        response = Refused(400, "malformed", "a body has a length or is in chunks, not both").response()
+        response.headers["connection"] = "close"
+        await response(scope, receive, send)
+
+    return checked
 
 
 class Server(uvicorn.Server):
@@ -138,8 +186,9 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         made = socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise ConfigurationError("--host, --port", f"cannot listen on {host} port {port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can have such a name
+        why = error.strerror if isinstance(error, OSError) else "no name of a host"
+        raise ConfigurationError("--host, --port", f"cannot listen on {host} port {port}: {why}") from error
     # What it accepts inherits this. Asyncio sets it only on sockets whose protocol number is known, which these are not,
     # and then every answer over a kept connection waited 42 ms for the acknowledgement of its headers.
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -148,7 +197,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 def _config(endpoint: Endpoint, grace: float) -> uvicorn.Config:
     return uvicorn.Config(
-        endpoint,
+        unambiguous(endpoint),
         http=Guarded,
         ws="none",
         lifespan="off",  # the endpoint is entered around the server, so that its errors keep their exit codes
