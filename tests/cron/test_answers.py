@@ -131,6 +131,21 @@ async def test_after_its_tries_it_says_that_nobody_knows_and_that_the_call_may_b
     assert sorted(sender.pauses) == sender.pauses
 
 
+@pytest.mark.parametrize("first", [answered(504), b""], ids=["gateway", "hung up"])
+@pytest.mark.parametrize(
+    "last",
+    [answered(429, {"message": "busy"}), answered(503, {"message": "later"})],
+    ids=["busy", "unavailable"],
+)
+async def test_that_the_last_try_started_nothing_says_nothing_of_the_first(
+    sender: Sender, first: bytes, last: bytes
+) -> None:
+    error = await sender.refused(first, last)
+    assert isinstance(error, BackendUnavailable)
+    assert "whether the job was taken is not known" in str(error)
+    assert "nothing was started" not in str(error)
+
+
 async def test_an_endpoint_that_is_silent_is_given_up_after_the_time_in_the_settings() -> None:
     async with receiving() as receiver:
         never = asyncio.Event()
@@ -201,6 +216,34 @@ async def test_a_refusal_becomes_the_error_that_says_whose_fault_it_is(
     error = await sender.refused(answer)
     assert isinstance(error, kind)
     assert said in str(error)
+
+
+async def test_an_answer_that_says_it_is_compressed_and_is_not_is_nobody_s(sender: Sender) -> None:
+    error = await sender.refused(reply(200, b"no gzip", content_encoding="gzip"))
+    assert isinstance(error, ConfigurationError)
+
+
+async def test_the_words_of_an_answer_write_no_lines_and_no_colours(sender: Sender) -> None:
+    error = await sender.refused(answered(422, {"message": "\x1b[31mred\r\nline", "field": "a\x9bb\u202e"}))
+    assert str(error).startswith("a b :  [31mred  line")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "no-such-scheme://user:hidden@proxy"), ("SSL_CERT_FILE", "/nowhere/hidden.pem")],
+)
+def test_an_environment_that_cannot_be_used_is_an_error_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="HTTP_PROXY") as refused:
+        Caller(Place("http://127.0.0.1:9/trigger", SECRET))
+    assert "hidden" not in str(refused.value)
+
+
+def test_a_host_that_cannot_be_one_is_an_error_that_names_the_setting() -> None:
+    with pytest.raises(ConfigurationError, match="JOB_TRIGGER_URL"):
+        Caller(Place("http://[v1.x]/trigger", SECRET))
 
 
 async def test_the_words_of_an_answer_are_cut(sender: Sender) -> None:

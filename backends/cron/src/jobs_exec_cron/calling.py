@@ -51,6 +51,12 @@ class Reply:
         """True for a refusal of the moment; a job that failed, or waits, has an outcome and is none."""
         return self.status in _PASSING and "outcome" not in self.value
 
+    @property
+    def undecided(self) -> bool:
+        """True where the job may have been taken: a gateway's answer, or an error nobody foresaw."""
+        refused = self.status == 503 and "message" in self.value
+        return self.passing and self.status >= 500 and not refused
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -89,14 +95,18 @@ class Caller:
     def __init__(self, place: Place, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self.place = place
         self._pause = pause
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=CONNECT_SECONDS))
+        self._client = _client(place.url)
 
     async def close(self) -> None:
         """Closes its connections."""
         await self._client.aclose()
 
     async def call(self, call_id: str, body: str) -> Reply:
-        """The answer, or the last one when all were passing. Raises `BackendUnavailable` when none came."""
+        """The answer, or the last one when all were passing.
+
+        Raises `BackendUnavailable` when none came, and when an earlier try may have been taken: a last one that says that
+        nothing was started speaks of itself.
+        """
         ends = monotonic() + self.place.seconds
         unknown = False
         for repetition in range(TRIES):
@@ -104,12 +114,12 @@ class Caller:
             got = await self._tried(call_id, body, share)
             if isinstance(got, Reply) and not got.passing:
                 break
-            unknown = unknown or (isinstance(got, httpx.TransportError) and not isinstance(got, _NOT_SENT))
+            unknown = unknown or (got.undecided if isinstance(got, Reply) else not isinstance(got, _NOT_SENT))
             pause = _pause(repetition, got.retry_after if isinstance(got, Reply) else None)
             if repetition + 1 == TRIES or monotonic() + pause >= ends:
                 break
             await self._pause(pause)
-        if isinstance(got, Reply):
+        if isinstance(got, Reply) and not (unknown and got.passing):
             return got
         raise BackendUnavailable("cron", self._no_answer(got, unknown=unknown))
 
@@ -132,25 +142,45 @@ class Caller:
         async with self._client.stream("POST", self.place.url, content=body.encode(), headers=headers) as response:
             return Reply(response.status_code, await _value(response), _seconds(response.headers.get("retry-after")))
 
-    def _no_answer(self, error: httpx.TransportError, *, unknown: bool) -> str:
-        said = f"{self.place.origin} ({f'{type(error).__name__}: {error}'.rstrip(': ')})"
+    def _no_answer(self, got: Reply | httpx.TransportError, *, unknown: bool) -> str:
+        last = f"answered {got.status}" if isinstance(got, Reply) else f"{type(got).__name__}: {got}".rstrip(": ")
+        said = f"{self.place.origin} ({last})"
         if not unknown:
             return f"cannot reach {said}; nothing was sent, see JOB_TRIGGER_URL"
         return (
-            f"{said}: whether the job was taken is not known; the call may be repeated, and is the same piece of work"
+            f"{said}: whether the job was taken is not known; the call may be repeated, and is the same piece of work "
+            "unless its type has identity none and it has no key"
         )
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    """Proxies and certificates are those of the environment, and what stands there is read now.
+
+    Raises `ConfigurationError`, which quotes neither: a proxy's URL may hold a password.
+    """
+    try:
+        httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        raise ConfigurationError("JOB_TRIGGER_URL", "is no URL; see the host in it") from None
+    try:
+        return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=CONNECT_SECONDS))
+    except (ImportError, OSError, ValueError) as error:
+        raise ConfigurationError(
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE",
+            f"one of these variables of the environment cannot be used ({type(error).__name__}); correct or unset it",
+        ) from None
 
 
 async def _value(response: httpx.Response) -> Mapping[str, Any]:
     """The object in the body; a page of somebody in between is none."""
     body = bytearray()
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > MAX_ANSWER:
-            return {}
     try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > MAX_ANSWER:
+                return {}
         value = from_json(body)
-    except ValueError:
+    except (httpx.DecodingError, ValueError):  # somebody compressed it, unasked and badly
         return {}
     return value if isinstance(value, dict) else {}
 

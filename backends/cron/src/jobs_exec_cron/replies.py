@@ -76,4 +76,7 @@ def _id(value: object) -> UUID | None:
 
 
 def _text(value: object) -> str | None:
-    return value[:_LONGEST] if isinstance(value, str) else None
+    """What it says goes to terminals and logs: whoever answers there must not write lines or colours into them."""
+    if not isinstance(value, str):
+        return None
+    return "".join(each if each.isprintable() else " " for each in value[:_LONGEST])
