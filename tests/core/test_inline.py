@@ -277,6 +277,17 @@ async def test_at_the_end_of_the_grace_it_is_given_back_with_its_attempt() -> No
     assert (row.state.value, row.attempts) == ("ready", 0)
 
 
+async def test_a_host_is_opened_by_one_at_a_time() -> None:
+    probe = Probe(job_type("work", work))
+    async with Inline.open(host=probe.host) as inline:
+        with pytest.raises(RuntimeError, match="in use"):
+            async with Inline.open(host=probe.host):
+                pass
+        assert (await inline.trigger(call())).settlement is not None
+    async with Inline.open(host=probe.host) as inline:
+        assert (await inline.trigger(call())).start.outcome is StartOutcome.SUCCEEDED
+
+
 async def test_whoever_will_not_wait_for_the_grace_leaves_nothing_running() -> None:
     begun = asyncio.Event()
 

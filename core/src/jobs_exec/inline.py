@@ -8,14 +8,14 @@ claims from the queue for a while, beside it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from jobs_exec.contracts.backend import Capability
+from jobs_exec.contracts.backend import Capability, QueueBackend
 from jobs_exec.contracts.handler import JobTable
 from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.envelope import Envelope, envelope_from_json, time_of_tick
@@ -74,18 +74,13 @@ class Inline:
         """Joined and working inside the block; at its end running jobs have ``JOB_SHUTDOWN_GRACE`` to end.
 
         `slots` is how many jobs of a queue are expected at once, the measure of an org's share and of connections.
-        Raises `ConfigurationError`, `PluginError`, `BackendUnavailable`, `SchemaMismatch`.
+        Raises `ConfigurationError`, `PluginError`, `BackendUnavailable`, `SchemaMismatch`, and `RuntimeError` for a host
+        that is in use already.
         """
         host = _on_the_queue(host or build_host(overrides))
-        async with opened(host):
-            executor = Executor(_with_slots(host, slots), mode=Mode.HANDED, name=name)
-            working = asyncio.create_task(executor.work(), name="inline")
-            made = cls(host, executor, working)
-            try:
-                await _until_ready(executor, working)
+        with _alone(host.backend):
+            async with _working(host, slots, name) as made:
                 yield made
-            finally:
-                await made._end()
 
     @property
     def host(self) -> Host:
@@ -163,6 +158,37 @@ class Inline:
                 "again: pass tick (the time it is for) or key",
             )
         return job
+
+
+@asynccontextmanager
+async def _working(host: Host, slots: int, name: str | None) -> AsyncIterator[Inline]:
+    async with opened(host):
+        executor = Executor(_with_slots(host, slots), mode=Mode.HANDED, name=name)
+        working = asyncio.create_task(executor.work(), name="inline")
+        made = Inline(host, executor, working)
+        try:
+            await _until_ready(executor, working)
+            yield made
+        finally:
+            await made._end()
+
+
+_in_use: set[int] = set()
+
+
+@contextmanager
+def _alone(backend: QueueBackend) -> Iterator[None]:
+    """Whoever is done first would close the backend for the other, whose job would then run on without a lease."""
+    if id(backend) in _in_use:
+        raise RuntimeError(
+            "this host is in use by another call; share one Inline (`Inline.open`) between them, or pass overrides, "
+            "not a host"
+        )
+    _in_use.add(id(backend))
+    try:
+        yield
+    finally:
+        _in_use.discard(id(backend))
 
 
 def _on_the_queue(host: Host) -> Host:

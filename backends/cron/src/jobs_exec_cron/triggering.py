@@ -49,10 +49,11 @@ async def trigger(
 
     The job is an envelope (a JSON object as over HTTP, or an `Envelope`), or is given by name. `tick` is the time the call
     is for, with an offset or as ``@`` and Unix seconds: together with it a repeated call is the same work, and the next
-    tick is another. A failure is an answer, not an error. `overrides` are settings by name, `host` is one that was built.
+    tick is another. A failure is an answer, not an error. `overrides` are settings by name, `host` is one that was
+    built and that no other call is using.
 
     Raises `InvalidJob` naming the field; `ConfigurationError`, `PluginError`, `SchemaMismatch`; `BackendUnavailable`
-    when nothing was started.
+    when nothing was started; `RuntimeError` for a host that is in use.
     """
     return await _triggered(call_of(envelope, fields), overrides, host)
 
