@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from databases import Database
+from psycopg import sql
 from working import Work
 
 from jobs_exec import Envelope, JobContext, job_type
 from jobs_exec.contracts import StartOutcome
+from jobs_exec.errors import BackendUnavailable
 from jobs_exec.inline import Call, Ending, Inline
 from jobs_exec.job import Action
 
@@ -77,6 +79,21 @@ async def test_a_row_that_somebody_has_locked_counts_as_running(work: Work) -> N
             assert (ending.start.outcome, ending.start.job_id) == (StartOutcome.RUNNING, receipt.id)
         assert done(await inline.trigger(call()))
     assert work.ends() == {receipt.id: ("succeeded", None, 1)}
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_where_a_transaction_does_not_see_what_has_just_ended_nothing_is_run(work: Work, isolation: str) -> None:
+    database = sql.Identifier(work.database.name)
+    with work.database.connect() as owner:
+        owner.execute(
+            sql.SQL("alter database {} set default_transaction_isolation = {}").format(database, sql.Literal(isolation))
+        )
+    await work.enqueue("acme", "work", {})
+    with pytest.raises(BackendUnavailable, match=isolation):
+        async with Inline.open(host=work.host()):
+            pass
+    with pytest.raises(BackendUnavailable, match="read committed"):
+        await work.drained()
 
 
 async def test_triggers_and_enqueues_of_many_pieces_of_work_at_once_run_each_once(work: Work) -> None:

@@ -43,6 +43,8 @@ SLICE = 1.0
 IDLE_ATTEMPT = 60.0
 """Seconds after which an unused attempt connection is closed."""
 
+READ_COMMITTED = "read committed"
+
 _VERSION = "select max(version) from jobs.schema_migrations"
 _ATTEMPT: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
 _CLEAN = "discard all"
@@ -60,6 +62,8 @@ class Connections:
         """The newest applied migration (known after `open`)."""
         self.may_copy = True
         """Rows may be copied into the queue (known after `open`); under row-level security PostgreSQL refuses COPY."""
+        self.isolation = READ_COMMITTED
+        """Of a statement outside transactions (known after `open`)."""
         self._url: str | None = None
         self._stack = AsyncExitStack()
         self._main: AsyncConnectionPool[Conn] | None = None
@@ -121,7 +125,7 @@ class Connections:
     async def _check_role(self, connection: Conn) -> None:
         """A role whom row-level security hides the jobs from would be told that there are none."""
         row = await (await connection.execute(statement("start_check"))).fetchone()
-        role, hidden, self.may_copy = row if row else ("", [], False)
+        role, hidden, self.may_copy, self.isolation = row if row else ("", [], False, READ_COMMITTED)
         if hidden:
             raise BackendUnavailable(
                 "table",

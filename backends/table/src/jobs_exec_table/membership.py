@@ -10,9 +10,10 @@ from psycopg.rows import TupleRow, tuple_row
 
 from jobs_exec import Identity
 from jobs_exec.contracts import ExecutorRecord, TypeRecord
+from jobs_exec.errors import BackendUnavailable
 from jobs_exec.job import AttemptRef
 from jobs_exec_table.caller import async_connection, sync_connection
-from jobs_exec_table.connections import Connections
+from jobs_exec_table.connections import READ_COMMITTED, Connections
 from jobs_exec_table.faults import translated
 from jobs_exec_table.schedule_rows import schedule_key
 from jobs_exec_table.statements import statement
@@ -28,7 +29,18 @@ class Membership:
         self._connections = connections
 
     async def join(self, executor: ExecutorRecord) -> None:
-        """See `QueueBackend.join`."""
+        """See `QueueBackend.join`. Raises `BackendUnavailable` where a transaction sees nothing but its beginning.
+
+        What ends while a start waits for it, or while a reaper looks, is read in a later statement: under ``repeatable
+        read`` it is not seen there, and work that has just been done was run again (tried); ``serializable`` fails
+        instead, at every meeting of two callers.
+        """
+        if self._connections.isolation != READ_COMMITTED:
+            raise BackendUnavailable(
+                "table",
+                f"transactions are {self._connections.isolation} by default, and jobs would run twice; "
+                f"`alter role ... set default_transaction_isolation = '{READ_COMMITTED}'` for its user",
+            )
         parameters = {
             "id": executor.id,
             "name": executor.name,
