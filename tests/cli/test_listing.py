@@ -117,6 +117,11 @@ def test_a_job_is_shown_by_the_beginning_of_its_id(shell: Shell) -> None:
     assert (short.exit_code, "at least its first 8 digits" in short.stderr) == (2, True)
 
 
+def test_an_id_is_found_whatever_the_digits_are_that_were_left_out(shell: Shell) -> None:
+    highest = next(made for made in (shell.enqueue("acme", n) for n in range(1000)) if made.hex[-1] == "f")
+    assert shell.json("show", highest.hex[:31])["id"] == str(highest)
+
+
 def test_a_job_that_is_not_there_is_not_found(shell: Shell) -> None:
     result = shell("show", str(uuid4()))
     assert (result.exit_code, result.stdout) == (7, "")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from executing import PATIENCE, Probe
 
-from jobs_exec import Cancel, Envelope, Identity, JobContext, Retry, Snooze, Success, job_type
+from jobs_exec import Cancel, Envelope, Identity, JobContext, Receipt, Retry, Snooze, Success, job_type
 from jobs_exec.contracts import OrgStatus, StartOutcome
 from jobs_exec.errors import BackendUnavailable, CapabilityMissing, EnqueueConflict, InvalidJob, UnknownJobType
 from jobs_exec.inline import Call, Ending, Inline, call_from_json
@@ -105,9 +105,24 @@ async def test_different_payloads_and_keys_of_one_tick_are_different_work() -> N
 async def test_enqueue_by_the_same_tick_and_trigger_share_one_job() -> None:
     async with opened() as (inline, _):
         receipt = await inline.accept(call(tick=TICK))
+        assert isinstance(receipt, Receipt)
         ending = await inline.trigger(call(tick=TICK))
         assert (ending.start.outcome, ending.start.job_id) == (StartOutcome.STARTED, receipt.id)
-        assert (await inline.accept(call(tick=TICK))).duplicate
+        again = await inline.accept(call(tick=TICK))
+        assert isinstance(again, Receipt)
+        assert again.duplicate
+
+
+async def test_a_call_that_is_only_enqueued_makes_no_new_job_of_dead_work() -> None:
+    async def work(ctx: JobContext, data: dict[str, Any]) -> None:
+        raise ValueError("no")
+
+    async with opened(work) as (inline, probe):
+        await inline.trigger(call(max_attempts=1))
+        answer = await inline.accept(call(max_attempts=1))
+        assert isinstance(answer, Ending)
+        assert answer.start.outcome is StartOutcome.DEAD
+        assert probe.harness.tables.queue == {}
 
 
 async def test_a_type_without_identity_needs_a_tick_or_a_key() -> None:

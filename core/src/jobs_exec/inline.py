@@ -15,7 +15,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from jobs_exec.contracts.backend import Capability, QueueBackend
+from jobs_exec.contracts.backend import Capability, QueueBackend, StartOutcome
 from jobs_exec.contracts.handler import JobTable
 from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.envelope import Envelope, envelope_from_json, time_of_tick
@@ -118,11 +118,18 @@ class Inline:
         """
         return await self._executor.hand(self._prepared(call))
 
-    async def accept(self, call: Call) -> Receipt:
-        """Only enqueues it, by the identity under which `trigger` would run it."""
+    async def accept(self, call: Call) -> Receipt | Ending:
+        """Only enqueues it, by the identity under which `trigger` would run it.
+
+        A call that is repeated is answered as `trigger` would when its work is dead or was cancelled.
+        """
         backend = self._host.backend
         known = {} if call.envelope.type in self.job_types else await backend.known_types()
-        (receipt,) = await backend.enqueue([self._prepared(call, known)])
+        job = self._prepared(call, known)
+        past = await backend.past(job)
+        if past is not None and past.outcome is not StartOutcome.SUCCEEDED:
+            return Ending(past)
+        (receipt,) = await backend.enqueue([job])
         return receipt
 
     async def drain(self, budget: float) -> ExitReport:

@@ -189,6 +189,19 @@ def test_where_jobs_are_only_enqueued_the_answer_is_202_and_they_wait(migrated: 
         assert served.rows()[:2] == (2, 0)
 
 
+def test_where_jobs_are_only_enqueued_a_call_that_is_sent_again_makes_no_new_job_of_dead_work(
+    migrated: Database, folder: Path
+) -> None:
+    with serving(folder, migrated, "--mode", "enqueue") as served:
+        sent = encoded(call("dying"))
+        headers = signed(sent)
+        assert served.send(sent, "/trigger", headers).status_code == 202
+        assert served.post({}, "/tick").json()["dead"] == 1
+        again = served.send(sent, "/trigger", headers)
+        assert (again.status_code, again.json()["outcome"]) == (410, "dead")
+        assert served.rows()[0] == 0
+
+
 def test_every_call_leaves_one_line_without_its_payload(served: Served) -> None:
     said = len(served.said())
     served.post(call(data={"secret": CANARY, "n": 6}))

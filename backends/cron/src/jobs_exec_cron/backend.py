@@ -128,6 +128,7 @@ class CronBackend:
     transaction = _without(Capability.TRANSACTIONAL_ENQUEUE, NO_TRANSACTION)
 
     start = _without(Capability.START, HERE)
+    past = _without(Capability.START, HERE)
     begin_attempt = _without(Capability.ATTEMPT_TRANSACTION, HERE)
     begin_attempt_sync = _without(Capability.ATTEMPT_TRANSACTION, HERE)
 

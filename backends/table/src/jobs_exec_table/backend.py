@@ -157,6 +157,10 @@ class TableBackend:
         """Makes one job running for the executor, or says why not."""
         return await self._starting.start(request)
 
+    async def past(self, job: NewJob) -> Start | None:
+        """How work that has ended forbids another start, if it does."""
+        return await self._starting.past(job)
+
     @property
     def schedules(self) -> ScheduleBook:
         """Where periodic jobs are kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg.rows import TupleRow
 
 from jobs_exec.contracts import Policy, Start, StartOutcome, StartRequest
-from jobs_exec.job import RunRef
+from jobs_exec.job import NewJob, RunRef
 from jobs_exec_table.claiming import claimed_job
 from jobs_exec_table.connections import Connections
 from jobs_exec_table.statements import statement
@@ -27,6 +27,13 @@ class Starting:
             cursor = await connection.execute(statement("start"), self._parameters(request), binary=True)
             rows = await cursor.fetchall()
         return _read(rows[0])
+
+    async def past(self, job: NewJob) -> Start | None:
+        """See `QueueBackend.past`."""
+        parameters = {"digest": job.digest, "org": job.org_id, "hash": job.run_hash}
+        async with self._connections.connection() as connection:
+            rows = await (await connection.execute(statement("past"), parameters)).fetchall()
+        return _past(rows[0]) if rows else None
 
     def _parameters(self, request: StartRequest) -> dict[str, object]:
         job = request.job
@@ -62,3 +69,9 @@ def _read(row: TupleRow) -> Start:
         conflict=conflict,
         reason=reason,
     )
+
+
+def _past(row: TupleRow) -> Start:
+    outcome, job_id, token, finished_at, result, attempts, max_attempts, reason = row
+    run = RunRef(job_id, token, finished_at, result) if outcome == StartOutcome.SUCCEEDED else None
+    return Start(StartOutcome(outcome), job_id, None, run, 0.0, attempts or 0, max_attempts or 0, reason=reason)

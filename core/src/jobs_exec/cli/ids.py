@@ -40,7 +40,7 @@ class IdOrItsBeginning(click.ParamType[UUID | str]):
 async def whole_id(operator: Operator, digits: str) -> UUID:
     """The one job's id that begins with `digits`; raises `JobNotFound`, and `UsageError` when there are several."""
     # Listings are ordered by id, newest first, so those that begin so stand together.
-    last = UUID(digits.ljust(32, "f"))
+    last = UUID(int=min(int(digits.ljust(32, "f"), 16) + 1, (1 << 128) - 1))
     page = [view.id for view in await operator.jobs(JobFilter(before=last, limit=2))]
     found = [each for each in page if each.hex.startswith(digits)]
     if not found:

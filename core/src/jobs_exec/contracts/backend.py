@@ -379,6 +379,13 @@ class QueueBackend(Protocol):
         as running. Raises `CapabilityMissing` without ``start``.
         """
 
+    async def past(self, job: NewJob) -> Start | None:
+        """What `start` would answer of work that has ended (succeeded, dead, cancelled); None when it may begin or lives.
+
+        For calls that are only enqueued: who calls again is answered again, while `enqueue` makes a new job.
+        Raises `CapabilityMissing` without ``start``.
+        """
+
     # --- schedules -------------------------------------------------------------------------------------
 
     @property

@@ -184,6 +184,10 @@ class MemoryBackend:
         """Makes one job running for the executor, or says why not."""
         return starting.start(self.tables, request, self._enqueue)
 
+    async def past(self, job: NewJob) -> Start | None:
+        """How work that has ended forbids another start, if it does."""
+        return starting.past(self.tables, job)
+
     # --- upkeep ----------------------------------------------------------------------------------------
 
     async def promote(self, request: PromoteRequest) -> Promoted:

@@ -22,8 +22,19 @@ def start(tables: Tables, request: StartRequest, enqueue: Callable[[NewJob], Rec
     receipt = enqueue(request.job)
     done = tables.success(request.job.run_hash) if receipt.of_state == "succeeded" else None
     if done is not None:
-        return _succeeded(tables, done, receipt)
+        return _succeeded(tables, done, conflict=receipt.conflict)
     return _begun(tables, request, tables.queue[receipt.id], conflict=receipt.conflict)
+
+
+def past(tables: Tables, job: NewJob) -> Start | None:
+    """See `QueueBackend.past`."""
+    if job.digest in tables.live:
+        return None
+    done = tables.success(job.run_hash)
+    if done is not None:
+        return _succeeded(tables, done, conflict=False)
+    ended = _ended(tables, job)
+    return None if ended is None else _about(StartOutcome(ended.status.value), ended.row, reason=ended.reason)
 
 
 def _begun(tables: Tables, request: StartRequest, row: Row, *, conflict: bool) -> Start:
@@ -69,10 +80,10 @@ def _ended(tables: Tables, job: NewJob) -> Run | None:
     return last if last is not None and last.status in (RunStatus.DEAD, RunStatus.CANCELLED) else None
 
 
-def _succeeded(tables: Tables, done: RunRef, receipt: Receipt) -> Start:
+def _succeeded(tables: Tables, done: RunRef, *, conflict: bool) -> Start:
     run = tables.runs.get(done.job_id)
     attempts, most = (run.row.attempts, run.row.job.max_attempts) if run is not None else (0, 0)
-    return Start(StartOutcome.SUCCEEDED, done.job_id, None, done, 0.0, attempts, most, conflict=receipt.conflict)
+    return Start(StartOutcome.SUCCEEDED, done.job_id, None, done, 0.0, attempts, most, conflict=conflict)
 
 
 def _about(

@@ -40,7 +40,7 @@ class Door:
     async def enter(self, request: Request, path: str) -> Entered:
         """Raises `Refused`: what `read_body` says, 401 for a stranger, 400 for a query and for what is no JSON, 429, 431."""
         _check_head(request)
-        with self._entrance.held():
+        async with self._entrance.held():
             body = await read_body(request, self._rules)
             verified = await accepted(self._verifiers, _presented(request, path, body), VERIFY_SECONDS)
         if verified is None:

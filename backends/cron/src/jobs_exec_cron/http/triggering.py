@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from jobs_exec.errors import InvalidJob
 from jobs_exec.inline import Call, Inline, call_from_json
+from jobs_exec.job import Receipt
 from jobs_exec_cron.answering import answer_of
 from jobs_exec_cron.calls import at_once
 from jobs_exec_cron.http.admitting import Slots
@@ -82,7 +83,10 @@ class Triggers:
     async def _act(self, call: Call) -> Response:
         inline = self._inline()
         if self._rules.only_enqueue:
-            return accepted_response(await inline.accept(call))
+            accepted = await inline.accept(call)
+            if isinstance(accepted, Receipt):
+                return accepted_response(accepted)
+            return trigger_response(answer_of(accepted, call))
         return trigger_response(answer_of(await inline.trigger(call), call))
 
 

@@ -187,6 +187,26 @@ class StartingCases(BackendCases):
         assert job.id != receipt.id
         assert (await self.stored(harness, receipt.id)).status == "expired"
 
+    async def test_work_that_has_ended_is_told_without_starting_anything(
+        self, harness: BackendHarness, starter: Driver
+    ) -> None:
+        backend = harness.backend
+        assert await backend.past(new_job("acme", max_attempts=1)) is None
+        job = await started(starter, new_job("acme", max_attempts=1))
+        assert await backend.past(new_job("acme")) is None, "it lives"
+        await starter.settle(failed(job))
+        dead = await backend.past(new_job("acme"))
+        assert dead is not None
+        assert (dead.outcome, dead.job_id, dead.reason) == (StartOutcome.DEAD, job.id, "failed")
+        await backend.enqueue([new_job("acme")])
+        assert await backend.past(new_job("acme")) is None, "a new one lives"
+        again = await started(starter, new_job("acme"))
+        await starter.settle(succeed(again, result="1"))
+        done = await backend.past(new_job("acme"))
+        assert done is not None
+        assert done.run is not None
+        assert (done.outcome, done.run.job_id, done.run.result) == (StartOutcome.SUCCEEDED, again.id, "1")
+
     async def test_nothing_is_started_without_a_lease(self, harness: BackendHarness, starter: Driver) -> None:
         await harness.expire_lease(starter.id)
         new = new_job("acme")
