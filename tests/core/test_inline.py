@@ -393,7 +393,7 @@ async def test_a_drain_ends_with_its_budget_and_gives_back_what_still_runs() -> 
 
 async def test_an_unknown_type_and_a_backend_that_cannot_start_are_refused() -> None:
     async with opened() as (inline, _):
-        with pytest.raises(UnknownJobType):
+        with pytest.raises(UnknownJobType, match="install its plugin: it runs here"):
             await inline.trigger(call(type="other"))
     probe = Probe(job_type("work", work))
     probe.backend.capabilities = probe.backend.capabilities - {"start"}  # type: ignore[misc]

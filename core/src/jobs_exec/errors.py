@@ -96,13 +96,15 @@ class InvalidPayload(JobsError, ValueError):
 class UnknownJobType(InvalidJob, LookupError):
     """Neither this process nor the backend knows the type; `near` holds names that look like it."""
 
-    def __init__(self, type_name: str, known: Iterable[str]) -> None:
+    def __init__(
+        self, type_name: str, known: Iterable[str], otherwise: str = ", or pass allow_unregistered=True"
+    ) -> None:
         self.type_name = type_name
         self.near = near_matches(type_name, known)
         super().__init__(
             "type",
             f"{type_name!r} is not registered.{_hint(self.near)} Import the module that registers it "
-            "(JOB_MODULES), install its plugin, or pass allow_unregistered=True",
+            f"(JOB_MODULES), install its plugin{otherwise}",
         )
 
 

@@ -19,7 +19,7 @@ from jobs_exec.contracts.backend import Capability, QueueBackend, StartOutcome
 from jobs_exec.contracts.handler import JobTable
 from jobs_exec.contracts.operator import TypeRecord
 from jobs_exec.envelope import Envelope, envelope_from_json, time_of_tick
-from jobs_exec.errors import CapabilityMissing, InvalidJob
+from jobs_exec.errors import CapabilityMissing, InvalidJob, UnknownJobType
 from jobs_exec.executor import Executor
 from jobs_exec.executor.handing import Ending
 from jobs_exec.executor.resources import opened
@@ -116,6 +116,8 @@ class Inline:
 
         Raises `InvalidJob` naming the field, and `BackendUnavailable` when nothing can be started.
         """
+        if call.envelope.type not in self.job_types:
+            raise UnknownJobType(call.envelope.type, self.job_types, ": it runs here")
         return await self._executor.hand(self._prepared(call))
 
     async def accept(self, call: Call) -> Receipt | Ending:
