@@ -339,6 +339,22 @@ async def test_a_store_of_its_own_reserves_and_records_the_work() -> None:
         assert ending.settlement.of is not None
 
 
+async def test_work_that_is_reserved_elsewhere_is_told_so_to_every_caller() -> None:
+    begun, gate, store = asyncio.Event(), asyncio.Event(), MemoryStore(Tables())
+
+    async def work(ctx: JobContext, data: dict[str, Any]) -> None:
+        begun.set()
+        await gate.wait()
+
+    async with opened(work, store=store) as (first, _), opened(work, store=store) as (second, _):
+        running = asyncio.ensure_future(first.trigger(call()))
+        await begun.wait()
+        told = [(await second.trigger(call())).settlement for _ in range(3)]
+        gate.set()
+        await running
+    assert [each and (each.action, each.reason) for each in told] == [(Action.GIVE_BACK, "reserved")] * 3
+
+
 async def test_an_outage_is_told_and_the_next_call_goes_through() -> None:
     async with opened() as (inline, probe):
         probe.backend.connected = True

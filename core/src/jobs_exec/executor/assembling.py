@@ -30,7 +30,7 @@ from jobs_exec.executor.overdue import Overdue
 from jobs_exec.executor.planning import lanes_of, routes_of
 from jobs_exec.executor.reserving import Reservations
 from jobs_exec.executor.running import Ends, Runner
-from jobs_exec.executor.screening import Screening
+from jobs_exec.executor.screening import BUSY_DELAY, Screening
 from jobs_exec.executor.settling import Settler, SettleRules
 from jobs_exec.executor.threads import Threads
 from jobs_exec.executor.upkeep import Upkeep, UpkeepRules
@@ -134,7 +134,9 @@ def assemble(host: Host, name: str, mode: Mode, tally: Tally, observing: Observi
         orgs,
         _upkeep_rules(host, mode),
     )
-    screening = Screening(orgs, reservations, runner.refuse)
+    # Who is handed jobs asks for one when somebody calls; put off, the next caller would hear of a failure.
+    busy = 0.0 if mode is Mode.HANDED else BUSY_DELAY
+    screening = Screening(orgs, reservations, runner.refuse, busy)
     intake = Intake(routes, membership, screening, runner, settler, accounts, lambda: owner.ending)
     claimed = () if mode is Mode.HANDED else lanes
     gate, rules = Gate(), ClaimRules(settings.claim_size, policy.poll_interval)

@@ -16,7 +16,7 @@ from jobs_exec.executor.orgs import Orgs, Unsaid
 from jobs_exec.executor.reserving import Reservations
 from jobs_exec.job import Action, Settlement
 
-_BUSY_DELAY = 1.0
+BUSY_DELAY = 1.0
 """Seconds until a job is tried again whose piece of work another attempt holds, or whose store cannot say."""
 
 RESERVED = "reserved"
@@ -27,11 +27,16 @@ class Screening:
     """`passed` settles what may not run through `refuse` and returns the rest."""
 
     def __init__(
-        self, orgs: Orgs, reservations: Reservations | None, refuse: Callable[[Attempt, Settlement], None]
+        self,
+        orgs: Orgs,
+        reservations: Reservations | None,
+        refuse: Callable[[Attempt, Settlement], None],
+        busy_delay: float = BUSY_DELAY,
     ) -> None:
         self._orgs = orgs
         self._reservations = reservations
         self._refuse = refuse
+        self._busy_delay = busy_delay
 
     async def passed(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
         """Those of a claimed batch that may run."""
@@ -84,11 +89,11 @@ class Screening:
                 self._refuse(attempt, Settlement(attempt.ref, Action.DUPLICATE, of=of, result=result))
                 return False
             case ReserveAnswer(outcome=Reserved.HELD):
-                self._refuse(attempt, _not_now(attempt, RESERVED))
+                self._refuse(attempt, _not_now(attempt, RESERVED, self._busy_delay))
                 return False
         reservations.own(attempt)
         return True
 
 
-def _not_now(attempt: Attempt, reason: str, delay: float = _BUSY_DELAY) -> Settlement:
+def _not_now(attempt: Attempt, reason: str, delay: float = BUSY_DELAY) -> Settlement:
     return Settlement(attempt.ref, Action.GIVE_BACK, reason=reason, delay=delay)
