@@ -303,6 +303,30 @@ async def test_a_host_is_opened_by_one_at_a_time() -> None:
         assert (await inline.trigger(call())).start.outcome is StartOutcome.SUCCEEDED
 
 
+async def test_of_jobs_that_were_lost_with_their_executor_one_runs_at_a_time_beside_those_that_were_not() -> None:
+    begun, gate = [], asyncio.Event()
+
+    async def work(ctx: JobContext, data: dict[str, Any]) -> None:
+        begun.append(data["n"])
+        await gate.wait()
+
+    async with opened(work) as (inline, probe):
+        for n in range(2):
+            await inline.accept(call(data={"n": n}))
+        for row in probe.harness.tables.queue.values():
+            row.suspect = True
+        running = [asyncio.ensure_future(inline.trigger(call(data={"n": n}))) for n in (0, 2)]
+        await until(lambda: sorted(begun) == [0, 2])
+        put_off = (await inline.trigger(call(data={"n": 1}))).settlement
+        assert put_off is not None
+        assert (put_off.action, put_off.reason, put_off.delay) == (Action.GIVE_BACK, "suspect", 1.0)
+        gate.set()
+        await asyncio.gather(*running)
+        await probe.harness.advance(2)
+        assert (await inline.trigger(call(data={"n": 1}))).start.attempts == 1
+    assert begun[2:] == [1]
+
+
 async def test_whoever_will_not_wait_for_the_grace_leaves_nothing_running() -> None:
     begun = asyncio.Event()
 

@@ -26,6 +26,9 @@ from jobs_exec.job import Action, JobView, NewJob, RunStatus, Settlement
 _RELEASES = 10
 """Batches of an org's held jobs that one call lets go, to come to its own."""
 
+_SUSPECT_DELAY = 1.0
+"""Seconds until a suspect is asked for again that was brought while another one ran."""
+
 _ENDS = {Action.RETRY: RunStatus.DEAD} | {Action(each.value): each for each in RunStatus}
 _STAYS = frozenset({Action.RETRY, Action.SNOOZE, Action.GIVE_BACK, Action.HOLD})
 
@@ -57,6 +60,7 @@ class Hand:
         self._lanes = lanes
         self._intake = intake
         self._release = release
+        self._suspect: asyncio.Event | None = None
         self._under_way: set[asyncio.Task[Ending]] = set()
         self._starting: set[asyncio.Task[tuple[Start, Attempt | None]]] = set()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -119,8 +123,23 @@ class Hand:
             raise BackendUnavailable(self._backend.name, "this executor's lease has ended; call again")
         if attempt is not None:
             attempt.settled = asyncio.Event()
-            await self._intake.begin([attempt])
+            if self._has_its_turn(attempt, attempt.settled):
+                await self._intake.begin([attempt])
+            else:
+                self._intake.put_off(attempt, "suspect", _SUSPECT_DELAY)
         return start, attempt
+
+    def _has_its_turn(self, attempt: Attempt, settled: asyncio.Event) -> bool:
+        """One suspect at a time: were two lost together once more, the one that is harmless would pay for the other.
+
+        What is no suspect runs beside it, and loses no attempt by that; a tenant's suspect may take its ten minutes.
+        """
+        if not attempt.job.suspect:
+            return True
+        if self._suspect is not None and not self._suspect.is_set():
+            return False
+        self._suspect = settled
+        return True
 
     async def _started(self, request: StartRequest) -> Start:
         """Upkeep would let go what is held for an org that is active again; a caller may be all that ever runs."""

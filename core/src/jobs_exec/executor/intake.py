@@ -81,6 +81,10 @@ class Intake:
             else:
                 self._runner.start(attempt)
 
+    def put_off(self, attempt: Attempt, reason: str, delay: float) -> None:
+        """Gives an admitted job back for `delay` seconds."""
+        self._runner.refuse(attempt, Settlement(attempt.ref, Action.GIVE_BACK, reason=reason, delay=delay))
+
     def ended(self, ended: Sequence[Ended]) -> None:
         """These ended at the claim, as duplicates or expired."""
         for each in ended:
