@@ -140,6 +140,18 @@ async def test_a_day_later_only_notes_about_live_jobs_are_kept(migrated: Databas
         assert migrated.execute(notes) == []
 
 
+async def test_a_job_that_is_redriven_days_later_is_skipped_for(migrated: Database) -> None:
+    async with opened_book(migrated) as book:
+        await book.backend.schedules.fire(firing(await book.add(overlap="skip")))
+        ((job,),) = migrated.execute("select id from jobs.jobs_queue")
+        migrated.execute("select jobs.jobs_end_v1(array[%s::uuid], array['dead'], 1e6, array['failed'])", job)
+        migrated.execute("update jobs.job_schedule_jobs set seen_at = now() - interval '25 hours'")
+        assert await book.backend.purge() == 0
+        await book.backend.operator.redrive([job])  # type: ignore[list-item]
+        fired = await book.backend.schedules.fire(firing(await book.view()))
+        assert (fired.created, fired.skipped) == (0, 1)
+
+
 def at_once(database: Database, asked: Firing, threads: int = 8) -> list[TupleRow]:
     """What each of several sessions was answered to one firing."""
     barrier = threading.Barrier(threads)

@@ -263,7 +263,8 @@ $$;
 -- --- retention -----------------------------------------------------------------------------------------
 
 -- Looks at up to p_limit rows of job_schedule_jobs that nobody looked at for a day: rows of jobs that have ended go,
--- others are looked at again a day later, so that they never stand before the rest. Returns how many went.
+-- others are looked at again a day later, so that they never stand before the rest. A job that has ended without a
+-- success may be redriven, and is then what the next tick has to skip for. Returns how many went.
 create or replace function jobs.schedule_jobs_purge(p_limit integer) returns bigint
 language plpgsql volatile
 set search_path = ''
@@ -275,14 +276,19 @@ declare
     v_gone tid[];
 begin
     -- By ctid, which stays while the row is locked: a join was planned the other way round on an empty table.
-    select array_agg(j.ctid) filter (where q.id is not null), array_agg(j.ctid) filter (where q.id is null)
+    select array_agg(j.ctid) filter (where k.stays), array_agg(j.ctid) filter (where k.stays is null)
     into v_live, v_gone
     from (
         select j.ctid, j.job_id from jobs.job_schedule_jobs j
         where j.seen_at <= jobs.clock() - interval '1 day'
         order by j.seen_at limit p_limit for update skip locked
     ) j
-    left join lateral (select q.id from jobs.jobs_queue q where q.id = j.job_id limit 1) q on true;
+    left join lateral (
+        select true as stays from jobs.jobs_queue q where q.id = j.job_id
+        union all
+        select true from jobs.job_runs r where r.job_id = j.job_id and r.status not in ('succeeded', 'duplicate')
+        limit 1
+    ) k on true;
     update jobs.job_schedule_jobs j set seen_at = jobs.clock() where j.ctid = any(v_live);
     delete from jobs.job_schedule_jobs j where j.ctid = any(v_gone);
     return coalesce(cardinality(v_gone), 0);
