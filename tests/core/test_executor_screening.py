@@ -91,6 +91,19 @@ async def test_jobs_of_a_suspended_org_are_held_with_their_attempt_and_run_when_
     assert await probe.status(other) == ("succeeded", None)
 
 
+@pytest.mark.parametrize("mode", [Mode.ONCE, Mode.DRAIN])
+async def test_executors_that_run_but_for_a_moment_let_go_what_a_suspension_held(mode: Mode) -> None:
+    called, directory = Called(), Directory(acme=OrgStatus.SUSPENDED)
+    probe = Probe(job_type("work", called), directory=directory)
+    held = await probe.enqueue(org="acme")
+    for _ in range(2):
+        await probe.run(mode)
+        assert await probe.status(held) == ("held", "org")
+    directory.answers["acme"] = OrgStatus.ACTIVE
+    await probe.run(mode)
+    assert called.orgs == ["acme"]
+
+
 async def test_held_jobs_of_an_org_that_is_gone_are_rejected() -> None:
     called, directory = Called(), Directory(acme=OrgStatus.SUSPENDED)
     probe = Probe(job_type("work", called), directory=directory)

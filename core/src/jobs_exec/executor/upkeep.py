@@ -78,7 +78,7 @@ class Upkeep:
 
     async def bounded(self, batches: int = _BOUNDED) -> None:
         """Up to `batches` of each step; raises what the backend raises."""
-        for step in (self.rescue, self._promote_step, self.purge):
+        for step in (self.rescue, self._learning_step, self.purge):
             for _ in range(batches):
                 if not await step():
                     break
@@ -134,6 +134,11 @@ class Upkeep:
 
     async def _promote_step(self) -> bool:
         return (await self.promote()).more
+
+    async def _learning_step(self) -> bool:
+        """The first batch tells which orgs have held jobs, and only the next one asks whether they still have to be."""
+        known = bool(self._held)
+        return await self._promote_step() or (not known and bool(self._held))
 
     async def _standings(self) -> tuple[frozenset[str], frozenset[str]]:
         """Suspended and active orgs; an unknown org is let go too, so that its jobs are claimed and rejected."""
