@@ -156,7 +156,7 @@ class Firing:
     """Asks to fire `ticks` (oldest first, may be empty) of a schedule for `orgs`, and to go on at `next_tick`.
 
     `expected` is the `next_tick` that the asker saw: another by now, or a schedule that is not active any more, and
-    nothing is done. Ticks that are not later than the last one fired make no jobs: somebody fired them out of turn.
+    nothing is done.
 
     `expected` of None fires out of turn (``schedules run``, `jobs.fire`): `next_tick` stays as it is, and when no tick
     is later than the last one fired it is refused as moved. A paused schedule is refused as well; one that is disabled,
@@ -224,7 +224,9 @@ class ScheduleBook(Protocol):
         """Inserts the jobs of all ticks and orgs and moves the schedule on, in one transaction, or does nothing.
 
         Queue, identity and attempts come from the announced job type. With overlap ``skip`` an org whose last job of
-        this schedule is live gets none, and of several ticks at once an org gets the first.
+        this schedule is live gets none, and of several ticks at once an org gets the first. In turn, a tick that is not
+        later than one that was fired out of turn makes its jobs all the same, but none for an org that has had its job
+        of that tick, whatever became of it.
         """
 
     async def list(self, where: ScheduleFilter) -> list[ScheduleView]:

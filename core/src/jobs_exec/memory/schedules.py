@@ -70,12 +70,15 @@ class MemoryBook:
     async def fire(self, firing: Firing) -> Fired:
         """Inserts the jobs of all ticks and orgs and moves the schedule on, or does nothing."""
         row = self._tables.schedules.get(firing.schedule)
-        ticks = [tick for tick in firing.ticks if row is None or row.last_tick is None or tick > row.last_tick]
-        if row is None or not self._may_fire(row, firing, ticks):
+        if row is None:
+            return Fired(FireOutcome.MOVED)
+        new = [tick for tick in firing.ticks if row.last_tick is None or tick > row.last_tick]
+        ticks = new if firing.expected is None else firing.ticks
+        if not self._may_fire(row, firing, ticks):
             return Fired(FireOutcome.MOVED)
         made, duplicates = self._insert_jobs(row, ticks, firing.orgs)
-        row.last_tick = ticks[-1] if ticks else row.last_tick
-        row.fired += len(ticks)
+        row.last_tick = new[-1] if new else row.last_tick
+        row.fired += len(ticks) if made else len(new)
         row.missed += firing.missed
         if firing.expected is not None:
             row.next_tick = firing.next_tick
@@ -149,10 +152,18 @@ class MemoryBook:
             for org in orgs:
                 if row.schedule.overlap is Overlap.SKIP and row.jobs.get(org) in self._tables.queue:
                     continue
-                receipt = self._enqueue(self._job(row, tick, org))
+                job = self._job(row, tick, org)
+                if row.last_tick is not None and tick <= row.last_tick and self._has_ended(job):
+                    duplicates += 1
+                    continue
+                receipt = self._enqueue(job)
                 row.jobs[org] = receipt.id
                 made, duplicates = made + (not receipt.duplicate), duplicates + receipt.duplicate
         return made, duplicates
+
+    def _has_ended(self, job: NewJob) -> bool:
+        """It had its job, out of turn; also one that died gets no other."""
+        return any(run.row.job.run_hash == job.run_hash for run in self._tables.runs.values())
 
     def _job(self, row: ScheduleRow, tick: datetime, org: str) -> NewJob:
         made = row.schedule

@@ -46,12 +46,18 @@ begin
         where l.live is null
     ),
     keyed as materialized (
-        select a.*, d.digest, k.done is not null as done
+        select a.*, d.digest, k.done is not null or r.done is not null as done
         from asked a
         cross join lateral (select encode(substring(a.run_hash from 1 for 16), 'hex')::uuid) d(digest)
         left join lateral (
             select true as done from jobs.job_keys k where k.digest = d.digest and k.expires_at > v_now limit 1
         ) k on true
+        -- Behind a tick that was fired out of turn: what has had its job, also one that died, gets no other.
+        left join lateral (
+            select true as done from jobs.job_runs r
+            where a.tick <= p_schedule.last_tick and r.org_id = a.org_id and r.run_hash = a.run_hash
+            limit 1
+        ) r on true
     ),
     -- turn counts the jobs of each org that are still to be done: with overlap skip it gets the first of them.
     turns as (
@@ -146,7 +152,9 @@ begin
         return;
     end if;
     v_ticks := array(
-        select distinct t from unnest(p_ticks) t where v_row.last_tick is null or t > v_row.last_tick order by t);
+        select distinct t from unnest(p_ticks) t
+        where p_expected is not null or v_row.last_tick is null or t > v_row.last_tick
+        order by t);
     if p_expected is null and (v_row.paused or v_ticks = '{}') or p_expected is not null and (
         v_row.next_tick is distinct from p_expected
         or (select a.state from jobs.all_schedules a where a.id = p_schedule) <> 'active'
@@ -169,7 +177,11 @@ begin
         update jobs.job_schedules s
         set next_tick = case when p_expected is null then s.next_tick else p_next end,
             last_tick = greatest(s.last_tick, v_ticks[cardinality(v_ticks)]),
-            fired = s.fired + cardinality(v_ticks), missed = s.missed + p_missed
+            -- One that was fired out of turn before is counted once, unless it has made a job now.
+            fired = s.fired + (
+                select count(*) from unnest(v_ticks) t
+                where s.last_tick is null or t > s.last_tick or jobs_fire_v1.created > 0),
+            missed = s.missed + p_missed
         where s.id = p_schedule;
     end if;
     outcome := 'fired';

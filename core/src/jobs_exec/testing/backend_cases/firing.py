@@ -124,10 +124,20 @@ class FiringCases(BookCases):
         view = await shelf.add()
         await shelf.fire_out_of_turn(view, shelf.tick)
         await driver.settle(dead(await driver.claim_one()))
-        assert await shelf.fire(view, shelf.tick) == Fired(FireOutcome.FIRED)
+        assert await shelf.fire(view, shelf.tick) == Fired(FireOutcome.FIRED, duplicates=1)
         assert (await driver.claim()).jobs == ()
         after = await shelf.view()
         assert (after.next_tick, after.fired) == (shelf.tick + MINUTE, 1)
+
+    async def test_firing_out_of_turn_takes_no_tick_away_that_is_still_due(self, shelf: Shelf, driver: Driver) -> None:
+        view = await shelf.add(next_tick=shelf.tick - 3 * MINUTE)
+        await shelf.fire_out_of_turn(view, shelf.tick)
+        due = tuple(shelf.tick - n * MINUTE for n in (3, 2, 1, 0))
+        fired = await shelf.fire(view, *due)
+        assert (fired.outcome, fired.created, fired.duplicates) == (FireOutcome.FIRED, 3, 1)
+        assert len((await driver.claim()).jobs) == 4
+        after = await shelf.view()
+        assert (after.last_tick, after.next_tick) == (shelf.tick, shelf.tick + MINUTE)
 
     async def test_out_of_turn_only_a_paused_schedule_is_refused(self, shelf: Shelf) -> None:
         paused = await shelf.add("paused")
