@@ -158,6 +158,11 @@ class Campaign:
     def move(self, seconds: float) -> None:
         asyncio.run(self.harness.advance(seconds))
 
+    def until_joined(self, count: int) -> None:
+        """So many executors have a live lease."""
+        live = "select count(*) from jobs.job_executors where lease_until > clock_timestamp()"
+        self.until(lambda: self.database.execute(live) == [(count,)], "the last executor")
+
     def until_fired(self) -> None:
         """No tick is due any more."""
         overdue = "select count(*) from jobs.job_schedules where next_tick <= jobs.clock()"

@@ -31,6 +31,29 @@ async def test_a_session_idle_beyond_the_lease_is_ended_by_the_server_and_touchi
     assert (world.runs(kept_job), world.queued(lost_job)) == (1, 1)
 
 
+async def test_a_connection_that_was_cut_while_it_lay_in_the_pool_costs_the_next_attempt_nothing(world: World) -> None:
+    jobs = [world.running_job() for _ in range(2)]
+    used = [world.attempts.begin(job) for job in jobs]
+    for each in used:
+        await each.open()
+    for each in used:
+        await each.rollback()
+    threads = world.attempts.begin_sync(jobs[0])
+    await asyncio.to_thread(threads.open)
+    await asyncio.to_thread(threads.rollback)
+    cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database()"
+    ((count,),) = world.database.execute(cut + " and application_name like '%attempt%'")
+    assert isinstance(count, int)
+    assert count >= 3
+    again = world.attempts.begin(jobs[0])
+    await (await again.open()).execute("insert into effects values ('async')")
+    assert await again.commit(success(jobs[0]))
+    sync = world.attempts.begin_sync(jobs[1])
+    (await asyncio.to_thread(sync.open)).execute("insert into effects values ('sync')")
+    assert await asyncio.to_thread(sync.commit, success(jobs[1]))
+    assert (world.effects(), world.runs(jobs[0]), world.runs(jobs[1])) == (2, 1, 1)
+
+
 async def test_touching_keeps_threads_sessions_too(world: World) -> None:
     world.attempts.lease = 0.3
     kept_job, lost_job = world.running_job(), world.running_job()

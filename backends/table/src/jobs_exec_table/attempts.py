@@ -169,14 +169,7 @@ class AttemptTransaction:
     async def open(self) -> LentConnection:
         """Waits for a connection, begins, and lends it. Raises `AttemptLost` when it was rolled back meanwhile."""
         with translated(self._attempts.connections.schema_version):
-            pool = await self._attempts.connections.attempt_pool()
-            raw = await self._connection(pool)
-            try:
-                await raw.execute(self._attempts.begin_statement(self._job))
-                self._check_wanted()
-            except BaseException:
-                await give_back(raw)
-                raise
+            raw = await self._begun(await self._attempts.connections.attempt_pool())
         lent = LentConnection(raw.pgconn)
         lent.prepare_threshold = None
         self._open = raw, lent
@@ -204,6 +197,23 @@ class AttemptTransaction:
         self._ended = True
         if self._open is not None:
             await release(*self._taken(), self._attempts.grace)
+
+    async def _begun(self, pool: AsyncConnectionPool[Conn]) -> Conn:
+        """A connection in a transaction; one that was cut while it lay in the pool costs the attempt nothing."""
+        cut = 0
+        while True:
+            raw = await self._connection(pool)
+            try:
+                await raw.execute(self._attempts.begin_statement(self._job))
+                self._check_wanted()
+            except BaseException as error:
+                cut += 1
+                stale = raw.broken and isinstance(error, psycopg.OperationalError) and cut <= pool.max_size
+                await give_back(raw)
+                if not stale:
+                    raise
+            else:
+                return raw
 
     async def _connection(self, pool: AsyncConnectionPool[Conn]) -> Conn:
         """Waits without an end of its own: the handler's timeout is around it, and an outage must not cost an attempt.
@@ -268,9 +278,8 @@ class SyncAttemptTransaction:
     def open(self) -> LentSyncConnection:
         """See `AttemptTransaction.open`."""
         with translated(self._attempts.connections.schema_version):
-            raw = self._connection(self._attempts.connections.sync_attempt_pool())
+            raw = self._begun(self._attempts.connections.sync_attempt_pool())
             try:
-                raw.execute(self._attempts.begin_statement(self._job))
                 return self._lent(raw)
             except BaseException:
                 give_back_sync(raw)
@@ -293,6 +302,22 @@ class SyncAttemptTransaction:
             self._ended, taken = True, self._taken() if self._open is not None else None
         if taken is not None:
             self._release(*taken)
+
+    def _begun(self, pool: ConnectionPool[SyncConn]) -> SyncConn:
+        """As in `AttemptTransaction`."""
+        cut = 0
+        while True:
+            raw = self._connection(pool)
+            try:
+                raw.execute(self._attempts.begin_statement(self._job))
+            except BaseException as error:
+                cut += 1
+                stale = raw.broken and isinstance(error, psycopg.OperationalError) and cut <= pool.max_size
+                give_back_sync(raw)
+                if not stale:
+                    raise
+            else:
+                return raw
 
     def _connection(self, pool: ConnectionPool[SyncConn]) -> SyncConn:
         while True:
