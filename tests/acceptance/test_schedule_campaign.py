@@ -45,6 +45,8 @@ def test_every_tick_of_every_org_is_fired_exactly_once(own_server: Server, tmp_p
             ended = world.clock()
             world.until_fired()
             world.until_done()
+            # One that is just starting does not know the signal yet.
+            world.until_joined(EXECUTORS)
             world.stop()
             assert world.killed >= 8
             _check(world, plans, begun, ended)

@@ -27,6 +27,8 @@ from jobs_exec_table.settings import TableSettings
 
 WORKERS = 5
 STEPS = 120
+KEY_TTL = 30 * 86_400.0
+"""Seconds; longer than the clock goes on while all is drained."""
 ENDS = (Action.SUCCEED, Action.SUCCEED, Action.SUCCEED, Action.DEAD, Action.CANCEL)
 STAYS = (Action.RETRY, Action.SNOOZE, Action.GIVE_BACK, Action.HOLD)
 
@@ -78,7 +80,7 @@ class Worker:
         await self.write(batch, ENDS + STAYS)
 
     async def write(self, batch: list[ClaimedJob], actions: tuple[Action, ...]) -> None:
-        chosen = [Settlement(job.ref, self.chance.choice(actions), reason="why", key_ttl=3600.0) for job in batch]
+        chosen = [Settlement(job.ref, self.chance.choice(actions), reason="why", key_ttl=KEY_TTL) for job in batch]
         answer = await self.harness.backend.settle(chosen)
         self.diary.settled.update((ref.job_id, ref.token) for ref in answer.accepted)
         self.mine += [job for job in batch if job.ref in answer.busy]
