@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -148,11 +147,3 @@ def crowd(folder: Path, database: Database) -> Iterator[Crowd]:
         for caller in made.callers:
             caller.process.kill()
             caller.process.wait()
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

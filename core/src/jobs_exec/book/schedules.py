@@ -86,8 +86,8 @@ class Schedules:
     ) -> FiredTick:
         """Fires `tick` (a whole second with an offset; None: this second) out of turn; executors run the jobs.
 
-        With `late` the schedule's own last tick in so long a time up to `tick` is fired. Ticks before the one that is
-        fired do not fire any more; one that was fired before, or that a later one followed, makes nothing. One that is
+        With `late` the schedule's own last tick in so long a time up to `tick` is fired. One that was fired
+        before, or that a later one followed, makes nothing. One that is
         disabled, orphaned or ended is fired all the same: whoever calls this is its clock. Raises `ScheduleNotFound`,
         `InvalidSchedule` when it is paused or `tick` has not come (up to 5 s are waited for), `ConfigurationError`
         when it is for all orgs and no directory can list them, `BackendUnavailable` when somebody else is at it.

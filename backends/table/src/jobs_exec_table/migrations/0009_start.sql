@@ -44,26 +44,19 @@ begin
             array[p_id], array[p_org], array[p_type], array[p_queue], array[p_payload], array[p_identity],
             array[p_hash], array[p_payload_digest], array[p_max_attempts], array[p_priority],
             array[null::timestamptz], array[null::double precision], array[p_expires_at], array[p_trace]) e on true;
-        if v_created then
-            job_id := p_id;
-            -- It holds the identity now, so whatever ended before can be seen: work that was done, is dead or was cancelled.
+        if v_created or v_of_state = 'succeeded' then
+            -- A row of ours holds the identity now, so whatever ended before can be seen: work that was done, is dead or
+            -- was cancelled. What enqueue has seen as done may have expired in between.
             select r.outcome, r.job_id, r.token, r.finished_at, r.result, r.attempts, r.max_attempts, r.reason
             into outcome, job_id, run_token, finished_at, result, attempts, max_attempts, reason
             from jobs.start_past(v_digest, p_org, p_hash) r;
-            if outcome is not null then
+            if outcome = 'succeeded' or v_created and outcome is not null then
                 delete from jobs.jobs_queue q where q.id = p_id;
                 return next;
                 return;
             end if;
+            continue when not v_created;
             job_id := p_id;
-        elsif v_of_state = 'succeeded' then
-            select r.outcome, r.job_id, r.token, r.finished_at, r.result, r.attempts, r.max_attempts, r.reason
-            into outcome, job_id, run_token, finished_at, result, attempts, max_attempts, reason
-            from jobs.start_past(v_digest, p_org, p_hash) r;
-            -- Its key may have expired in between.
-            continue when outcome is distinct from 'succeeded';
-            return next;
-            return;
         end if;
 
         select q.* into v_row from jobs.jobs_queue q where q.id = job_id for update skip locked;
