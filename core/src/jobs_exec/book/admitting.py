@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs_exec.contracts.schedule import Audience, Schedule, ScheduleRecord, tick_text
+from jobs_exec.contracts.schedule import Audience, Schedule, ScheduleRecord
 from jobs_exec.errors import InvalidJob, InvalidSchedule, UnknownJobType
 
 if TYPE_CHECKING:
@@ -54,13 +54,12 @@ async def _check_types(host: Host, made: Sequence[Schedule]) -> None:
 
 def _check_data(host: Host, made: Schedule) -> None:
     """A payload that no handler would take is refused now, not at every tick."""
-    from jobs_exec.scheduling.checking import SOME_TICK
+    from jobs_exec.scheduling.checking import sample_data
 
     job_type = host.job_types.get(made.type)
     if job_type is None:
         return
-    filled = made.data if made.tick_as is None else {**made.data, made.tick_as: tick_text(SOME_TICK)}
     try:
-        job_type.payload.encode(filled, host.policy.max_payload_bytes)
+        job_type.payload.encode(sample_data(made), host.policy.max_payload_bytes)
     except InvalidJob as error:
         raise InvalidSchedule(error.field, error.problem) from None

@@ -5,9 +5,10 @@ No expression is read here and no clock asked, so that a host is made without cr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from jobs_exec.contracts.handler import JobTable
 from jobs_exec.contracts.schedule import Audience, Schedule, tick_payload, tick_text
@@ -79,14 +80,18 @@ def _misfit(made: Schedule, rules: Rules) -> str | None:
             "install a plugin with the hook org_directory, or name the orgs"
         )
     job_type = rules.job_types.get(made.type)
-    filled = made.data if made.tick_as is None else {**made.data, made.tick_as: tick_text(SOME_TICK)}
     try:
         payload_text(made, rules.max_payload_bytes)
         if job_type is not None:
-            job_type.payload.encode(filled, rules.max_payload_bytes)
+            job_type.payload.encode(sample_data(made), rules.max_payload_bytes)
     except (InvalidJob, InvalidSchedule) as error:
         return f"schedule {made.ref} does not fit its job type {made.type}: {error}"
     return None
+
+
+def sample_data(made: Schedule) -> Mapping[str, Any]:
+    """The data of a job of `made`, at some tick: what a payload model is held to before there is a job."""
+    return made.data if made.tick_as is None else {**made.data, made.tick_as: tick_text(SOME_TICK)}
 
 
 def payload_text(made: Schedule, max_payload_bytes: int) -> str:
